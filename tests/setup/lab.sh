@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: where the lab lies, how packages get there, and how to give up.
+#
+# TALLY_LAB  what is installed once: images, kernels, the CRI client (default ~/.cache/tally-lab).
+# TALLY_RUN  what running daemons write (default $TALLY_LAB/run); on a disk that overlayfs can use
+#            as an upper layer, so in a virtual machine it is the machine's own disk.
+
+export TALLY_LAB=${TALLY_LAB:-$HOME/.cache/tally-lab}
+export TALLY_RUN=${TALLY_RUN:-$TALLY_LAB/run}
+SETUP=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export SETUP
+
+# 77 is what test runners take as "not run": the machine lacks something, nothing is broken.
+skip() {
+    echo "SKIPPED: $*"
+    exit 77
+}
+
+fail() {
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
+
+need_root() {
+    [ "$(id -u)" = 0 ] || skip "not root: mounts, network namespaces and cgroups need it"
+}
+
+# need_command NAME SCRIPT: SCRIPT is what would have installed it.
+need_command() {
+    command -v "$1" >/dev/null || skip "$1 is not installed: run tests/setup/$2 first"
+}
+
+# Waits up to 15 s until the command succeeds.
+wait_until() {
+    local _
+    for _ in $(seq 150); do
+        "$@" >/dev/null 2>&1 && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# Installs the packages that are missing; others may be using apt meanwhile.
+apt_install() {
+    local missing=() package
+    for package in "$@"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || skip "no apt-get here to install ${missing[*]}"
+    wait_until apt-get update -qq || skip "apt-get update fails: is there a package mirror?"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null ||
+        skip "apt-get cannot install ${missing[*]}"
+}
+
+# Points apt at other Debian suites without touching the machine's own configuration.
+# After this, `apt-get download` and `apt-cache` see bullseye, bookworm, trixie and sid.
+use_other_suites() {
+    local dir=$TALLY_LAB/apt mirror suite
+    command -v apt-get >/dev/null || skip "no apt-get here"
+    # shellcheck disable=SC2016 # apt expands it
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n 1)
+    [ -n "$mirror" ] || skip "apt knows no Debian mirror: is this a Debian machine, and was apt-get update run?"
+    mkdir -p "$dir/lists/partial"
+    for suite in bullseye bookworm trixie sid; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+    done >"$dir/sources.list"
+    cat >"$dir/apt.conf" <<CONF
+Dir::Etc::SourceList "$dir/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::State::Lists "$dir/lists";
+Dir::Cache::pkgcache "$dir/pkgcache.bin";
+Dir::Cache::srcpkgcache "$dir/srcpkgcache.bin";
+APT::Sandbox::User "root";
+CONF
+    export APT_CONFIG=$dir/apt.conf
+    [ -e "$dir/updated" ] || { apt-get update -qq && touch "$dir/updated"; } ||
+        skip "the mirror does not offer bullseye, bookworm, trixie and sid"
+}
