@@ -1,0 +1,2 @@
+//! The pair on one host.
+fn main() {}

@@ -1,0 +1,330 @@
+//! Bytes to columns. Trusts nothing: every count is checked against its limit and against the
+//! bytes that are there.
+
+use std::sync::Arc;
+
+use super::{
+    bits::{GROUP, number_in_groups, take_varint, unpack_group, unzigzag},
+    layout::{ColumnLayout, Columns, Layout, RowSet},
+    pack::{DENSE, KEY, LAYOUT, SHIFT, SIGNED, THOUSANDS},
+};
+use crate::{
+    declaration::{ColumnNumber, EntityNumber},
+    limits::{CELLS_PER_FRAME, COLUMNS_PER_NODE, ENTITIES_PER_NODE},
+};
+
+/// Bytes that are no packed columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadColumns {
+    /// The bytes end before the content does, or go on after it.
+    #[error("frame.columns is cut short or has bytes left over")]
+    Length,
+    /// A flag this version does not know.
+    #[error("frame.columns begins with {0:#04x}, which this version does not know")]
+    Head(u8),
+    /// A layout that names too much, or out of order.
+    #[error(
+        "the layout in frame.columns names too many entities, columns or values, or not in ascending order"
+    )]
+    Layout,
+    /// A bitmap, width or group that can't be.
+    #[error("column {0} of frame.columns is malformed")]
+    Column(u32),
+}
+
+/// Applies packed columns to the state after the frame before, which becomes this frame's.
+/// After an error the state is of no further use.
+pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
+    let mut rest = bytes;
+    let head = take_head(&mut rest)?;
+    if head & KEY != 0 {
+        *state = Columns::default();
+    }
+    if head & LAYOUT != 0 {
+        let mut section = take_section(&mut rest).ok_or(BadColumns::Length)?;
+        let layout = take_layout(&mut section).ok_or(BadColumns::Layout)?;
+        if !section.is_empty() || CELLS_PER_FRAME < layout.cells() {
+            return Err(BadColumns::Layout);
+        }
+        state.rebase(Arc::new(layout));
+    }
+    let changed = take_changed(&mut rest, state.values.len()).ok_or(BadColumns::Length)?;
+    for (index, values) in state.values.iter_mut().enumerate() {
+        if bit(changed, index) {
+            let number = state.layout.columns.get(index).map_or(0, |column| column.number.0);
+            apply_column(values, &mut rest).ok_or(BadColumns::Column(number))?;
+        }
+    }
+    if rest.is_empty() { Ok(()) } else { Err(BadColumns::Length) }
+}
+
+/// The difference that packed columns make to one value: of the column at `index`, which has
+/// `rows` entities, the one at `position`. Columns before it are stepped over, not unpacked.
+/// `None` when the bytes are malformed.
+pub fn delta_at(
+    bytes: &[u8],
+    columns: usize,
+    index: usize,
+    rows: usize,
+    position: usize,
+) -> Option<i64> {
+    let mut rest = bytes;
+    let head = take_head(&mut rest).ok()?;
+    if head & LAYOUT != 0 {
+        take_section(&mut rest)?;
+    }
+    let changed = take_changed(&mut rest, columns)?;
+    if !bit(changed, index) {
+        return Some(0);
+    }
+    for _ in 0..count_ones_before(changed, index) {
+        rest = rest.get(1..)?;
+        take_section(&mut rest)?;
+    }
+    let (&head, after) = rest.split_first()?;
+    rest = after;
+    let mut body = take_section(&mut rest)?;
+    if head & DENSE != 0 {
+        return number_in_groups(body, position, rows).map(|number| delta(head, number));
+    }
+    let bitmap = take(&mut body, rows.div_ceil(8))?;
+    if !bit(bitmap, position) {
+        return Some(0);
+    }
+    let place = count_ones_before(bitmap, position);
+    let count = count_ones_before(bitmap, rows);
+    number_in_groups(body, place, count).map(|number| delta(head, number))
+}
+
+fn take_head(bytes: &mut &[u8]) -> Result<u8, BadColumns> {
+    let (&head, rest) = bytes.split_first().ok_or(BadColumns::Length)?;
+    *bytes = rest;
+    // A key frame without a layout would have no columns to give values to.
+    if head & !(LAYOUT | KEY) != 0 || head == KEY { Err(BadColumns::Head(head)) } else { Ok(head) }
+}
+
+fn take_layout(bytes: &mut &[u8]) -> Option<Layout> {
+    let row_sets = take_count(bytes, COLUMNS_PER_NODE)?;
+    let row_sets = (0..row_sets)
+        .map(|_| {
+            let count = take_count(bytes, ENTITIES_PER_NODE)?;
+            let rows = take_ascending(bytes, count, ENTITIES_PER_NODE)?;
+            Some(RowSet(rows.into_iter().map(EntityNumber).collect()))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    let columns = take_count(bytes, COLUMNS_PER_NODE)?;
+    let numbers = take_ascending(bytes, columns, COLUMNS_PER_NODE)?;
+    let columns = numbers
+        .into_iter()
+        .map(|number| {
+            let row_set = usize::try_from(take_varint(bytes)?).ok()?;
+            row_sets.get(row_set)?;
+            Some(ColumnLayout { number: ColumnNumber(number), row_set })
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(Layout { row_sets, columns })
+}
+
+fn take_ascending(bytes: &mut &[u8], count: usize, below: u32) -> Option<Vec<u32>> {
+    // One number takes at least one byte, so the allocation is bounded by what was sent.
+    if bytes.len() < count {
+        return None;
+    }
+    let mut numbers = Vec::with_capacity(count);
+    let mut least = 0u64;
+    for _ in 0..count {
+        let number = least.checked_add(take_varint(bytes)?)?;
+        if u64::from(below) <= number {
+            return None;
+        }
+        numbers.push(u32::try_from(number).ok()?);
+        least = number + 1;
+    }
+    Some(numbers)
+}
+
+fn apply_column(values: &mut [i64], bytes: &mut &[u8]) -> Option<()> {
+    let (&head, rest) = bytes.split_first()?;
+    *bytes = rest;
+    let mut body = take_section(bytes)?;
+    if head & DENSE != 0 {
+        for chunk in values.chunks_mut(GROUP) {
+            let numbers = unpack_group(&mut body, chunk.len())?;
+            for (value, number) in chunk.iter_mut().zip(numbers) {
+                *value = value.wrapping_add(delta(head, number));
+            }
+        }
+    } else {
+        apply_changed(values, head, &mut body)?;
+    }
+    body.is_empty().then_some(())
+}
+
+fn apply_changed(values: &mut [i64], head: u8, body: &mut &[u8]) -> Option<()> {
+    let bitmap = take(body, values.len().div_ceil(8))?;
+    let mut left = count_ones_before(bitmap, bitmap.len() * 8);
+    let mut numbers = [0; GROUP].into_iter();
+    numbers.by_ref().for_each(drop);
+    for (mut bits, chunk) in bitmap.iter().copied().zip(values.chunks_mut(8)) {
+        while bits != 0 {
+            let bit = usize::try_from(bits.trailing_zeros()).ok()?;
+            bits &= bits - 1;
+            let number = match numbers.next() {
+                Some(number) => number,
+                None => {
+                    numbers = unpack_group(body, left.min(GROUP))?.into_iter();
+                    left = left.saturating_sub(GROUP);
+                    numbers.next()?
+                }
+            };
+            // A bit beyond the last entity ends it here.
+            let value = chunk.get_mut(bit)?;
+            *value = value.wrapping_add(delta(head, number));
+        }
+    }
+    Some(())
+}
+
+/// Undoes what `pack::differences` did to a number.
+fn delta(head: u8, number: u64) -> i64 {
+    let number =
+        if head & SIGNED != 0 { unzigzag(number) } else { number.cast_signed() } << (head & SHIFT);
+    if head & THOUSANDS != 0 { number.wrapping_mul(1000) } else { number }
+}
+
+fn take_changed<'a>(bytes: &mut &'a [u8], columns: usize) -> Option<&'a [u8]> {
+    let changed = take(bytes, columns.div_ceil(8))?;
+    let beyond = (columns..changed.len() * 8).any(|index| bit(changed, index));
+    (!beyond).then_some(changed)
+}
+
+fn take_section<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_varint(bytes)?).ok()?;
+    take(bytes, length)
+}
+
+fn take<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+fn take_count(bytes: &mut &[u8], most: u32) -> Option<usize> {
+    let count = take_varint(bytes)?;
+    if u64::from(most) < count { None } else { usize::try_from(count).ok() }
+}
+
+fn bit(bitmap: &[u8], index: usize) -> bool {
+    bitmap.get(index / 8).is_some_and(|byte| byte >> (index % 8) & 1 == 1)
+}
+
+fn count_ones_before(bitmap: &[u8], index: usize) -> usize {
+    let whole: u32 = bitmap.iter().take(index / 8).map(|byte| byte.count_ones()).sum();
+    let below = (1u8 << (index % 8)) - 1;
+    let part = bitmap.get(index / 8).map_or(0, |byte| (byte & below).count_ones());
+    usize::try_from(whole + part).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::columns::{Builder, Packer, pack_key};
+
+    /// A frame as (entity, column, value); later frames change, add and drop some.
+    fn frames() -> impl Strategy<Value = Vec<Vec<(u32, u32, i64)>>> {
+        let value = prop_oneof![
+            any::<i64>(),
+            (0i64..1000).prop_map(|pages| pages * 4096),
+            (0i64..1000).prop_map(|micros| micros * 1000),
+            Just(0),
+        ];
+        prop::collection::vec(prop::collection::vec((0u32..40, 0u32..6, value), 0..120), 1..6)
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_packed_comes_back(frames in frames()) {
+            let (mut builder, mut packer) = (Builder::new(), Packer::new());
+            let mut state = Columns::default();
+            for cells in frames {
+                for (entity, column, value) in cells {
+                    builder.set(EntityNumber(entity), ColumnNumber(column), value);
+                }
+                let frame = builder.finish();
+                let (mut packed, mut key) = (Vec::new(), Vec::new());
+                packer.pack(frame, &mut packed);
+                pack_key(frame, &mut key);
+
+                let before = state.clone();
+                unpack(&mut state, &packed).unwrap();
+                prop_assert_eq!(&state, frame);
+                let mut from_key = Columns::default();
+                unpack(&mut from_key, &key).unwrap();
+                prop_assert_eq!(&from_key, frame);
+                check_delta_at(&before, &state, &packed)?;
+                check_delta_at(&Columns::default(), &state, &key)?;
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, index in 0usize..9, at in 0usize..99) {
+            let mut builder = Builder::new();
+            for row in 0..20 {
+                builder.set(EntityNumber(row), ColumnNumber(row % 3), 7);
+            }
+            let mut state = builder.finish().clone();
+            let _ = unpack(&mut state, &bytes);
+            let _ = delta_at(&bytes, 3, index, 20, at);
+        }
+
+        #[test]
+        fn a_damaged_frame_never_panics(cut in 0usize..200, place in 0usize..200, byte: u8) {
+            let mut builder = Builder::new();
+            for row in 0..30u32 {
+                builder.set(EntityNumber(row), ColumnNumber(row % 5), i64::from(row) << row);
+            }
+            let mut bytes = Vec::new();
+            pack_key(builder.finish(), &mut bytes);
+            bytes.truncate(cut.max(1));
+            if let Some(damaged) = bytes.get_mut(place) {
+                *damaged = byte;
+            }
+            let _ = unpack(&mut Columns::default(), &bytes);
+        }
+    }
+
+    fn check_delta_at(
+        before: &Columns,
+        after: &Columns,
+        packed: &[u8],
+    ) -> Result<(), TestCaseError> {
+        let columns = after.layout.columns.len();
+        for (index, column) in after.layout.columns.iter().enumerate() {
+            let rows = after.layout.rows(index);
+            for (position, entity) in rows.iter().enumerate() {
+                let delta = delta_at(packed, columns, index, rows.len(), position).unwrap();
+                let was = before.get(*entity, column.number).unwrap_or(0);
+                prop_assert_eq!(was.wrapping_add(delta), after.values[index][position]);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_bomb_of_few_bytes_is_refused() {
+        let mut bytes = vec![LAYOUT | KEY];
+        let mut body = vec![1, 0xff, 0xff, 0xff, 0x7f];
+        body.resize(20, 0);
+        bytes.push(20);
+        bytes.extend(body);
+        assert_eq!(unpack(&mut Columns::default(), &bytes), Err(BadColumns::Layout));
+    }
+
+    #[test]
+    fn unknown_flags_are_refused() {
+        assert_eq!(unpack(&mut Columns::default(), &[4]), Err(BadColumns::Head(4)));
+        assert_eq!(unpack(&mut Columns::default(), &[]), Err(BadColumns::Length));
+    }
+}
