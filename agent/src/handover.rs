@@ -83,6 +83,11 @@ impl Giver {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.waiting.is_none() && self.readings.capacity() == QUEUE
+    }
+
     /// A buffer that is free. If a reading still does not fit, it gives way: its declarations are
     /// in it.
     fn spare_reading(&mut self) -> Result<Reading, UplinkEnded> {

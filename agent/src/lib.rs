@@ -11,3 +11,6 @@ pub mod handover;
 pub mod meanings;
 pub mod outbox;
 pub mod schedule;
+pub mod settings;
+pub mod telemetry;
+pub mod uplink;

@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn ticks_are_counted_from_where_they_began_not_from_when_they_were_skipped() {
+        check(
+            &[
+                (at(119_000, 19_000), wait(1_000)),
+                (at(132_000, 32_000), Step::Read(Tick(130))),
+                (at(149_000, 49_000), wait(1_000)),
+            ],
+            3,
+        );
+    }
+
+    #[test]
     fn a_clock_set_forward_skips_nothing_that_was_due() {
         check(
             &[

@@ -182,6 +182,9 @@ impl World {
         let Some(Outgoing { declarations, frame }) = self.outbox.send_next() else {
             return Ok(());
         };
+        let anew = |number| declarations.entities.iter().any(|entity| entity.number == number);
+        prop_assert!(!declarations.retired.iter().copied().any(anew), "the order is not left open");
+        prop_assert!(!self.received.is_empty() || declarations.retired.is_empty());
         self.receiver.learn(&declarations);
         unpack(&mut self.state, &frame.columns).unwrap();
         prop_assert_eq!(frame.tick, Tick(frame.sequence.0 * 10));
@@ -208,6 +211,8 @@ impl World {
     /// Everything pushed is kept, acknowledged, or counted as dropped.
     fn check_what_is_kept(&self) -> Result<(), TestCaseError> {
         let kept = self.outbox.len();
+        let bytes: usize = self.outbox.entries.iter().map(Entry::bytes).sum();
+        prop_assert_eq!(self.outbox.bytes, bytes);
         prop_assert!(kept <= self.limits.frames.max(1));
         prop_assert!(kept <= 1 || self.outbox.bytes <= self.limits.bytes);
         let unacknowledged = u64::try_from(self.pushed.len()).unwrap() - self.acknowledged.0;
