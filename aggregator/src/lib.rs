@@ -1,1 +1,18 @@
-//! aggregator
+//! The central program: takes the streams of all agents, rolls them up, and answers over REST.
+//!
+//! ```text
+//! ingest -> admission -> model (writer: unpack; roster, schema: what it means; rollup: sums)
+//!                          \-> query -> rest
+//! inventory (what only the API server knows) -> roster
+//! ```
+
+pub mod admission;
+pub mod clock;
+pub mod ingest;
+pub mod inventory;
+pub mod model;
+pub mod query;
+pub mod rollup;
+pub mod roster;
+pub mod schema;
+pub mod self_metrics;

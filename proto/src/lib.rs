@@ -19,5 +19,6 @@ pub mod limits;
 pub mod message;
 pub mod metric;
 pub mod name;
+pub mod rate;
 pub mod tick;
 pub mod wire;

@@ -96,6 +96,11 @@ pub fn delta_at(
     number_in_groups(body, place, count).map(|number| delta(head, number))
 }
 
+/// Whether packed columns change the layout.
+pub fn has_layout(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|head| head & LAYOUT != 0)
+}
+
 fn take_head(bytes: &mut &[u8]) -> Result<u8, BadColumns> {
     let (&head, rest) = bytes.split_first().ok_or(BadColumns::Length)?;
     *bytes = rest;

@@ -1,0 +1,157 @@
+//! One stream, message by message: hello, then declarations and frames.
+
+use std::sync::Arc;
+
+use tally_proto::{
+    decode,
+    message::{AgentMessage, Declarations, Hello, PackedFrame, Run, Sequence, Welcome},
+    tick::Tick,
+    wire,
+};
+use tonic::Status;
+
+use super::{Shared, status::Refused};
+use crate::{admission::Refusal, model::node::NodeSlot, self_metrics};
+
+/// What a message is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// Nothing.
+    None,
+    /// A hello.
+    Welcome(Welcome),
+    /// A frame; it may be acknowledged.
+    Counted(Sequence),
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub(super) struct Session {
+    shared: Arc<Shared>,
+    speaker: Option<Speaker>,
+}
+
+/// Who speaks on a stream, once it said hello.
+#[derive(Debug)]
+struct Speaker {
+    shared: Arc<Shared>,
+    node: Arc<NodeSlot>,
+    /// Which of the node's streams this is.
+    turn: u64,
+    run: Run,
+    before: Option<(u64, Tick)>,
+}
+
+impl Session {
+    /// A stream that said nothing yet.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, speaker: None }
+    }
+
+    /// Takes one message. After an error the stream must end.
+    pub(super) fn take(&mut self, message: wire::AgentMessage) -> Result<Reply, Status> {
+        self.take_checked(message).map_err(|refused| {
+            let reason = self_metrics::Refusal { reason: refused.reason() };
+            let metrics = &self.shared.metrics;
+            if matches!(refused, Refused::Frame(_)) {
+                metrics.frames_refused.get_or_create(&reason).inc();
+            }
+            metrics.streams_refused.get_or_create(&reason).inc();
+            let status = refused.status();
+            let node = self.speaker.as_ref().map(|speaker| speaker.node.name.as_str());
+            tracing::info!(node, reason = reason.reason, "stream refused: {}", status.message());
+            status
+        })
+    }
+
+    fn take_checked(&mut self, message: wire::AgentMessage) -> Result<Reply, Refused> {
+        match (decode::agent_message(message)?, &mut self.speaker) {
+            (AgentMessage::Hello(hello), None) => {
+                let (speaker, welcome) = Speaker::begin(&self.shared, hello)?;
+                self.speaker = Some(speaker);
+                Ok(Reply::Welcome(welcome))
+            }
+            (AgentMessage::Hello(_), Some(_)) => Err(Refusal::SecondHello.into()),
+            (_, None) => Err(Refusal::NoHello.into()),
+            (AgentMessage::Declarations(said), Some(speaker)) => {
+                speaker.declare(said)?;
+                Ok(Reply::None)
+            }
+            (AgentMessage::Frame(frame), Some(speaker)) => {
+                speaker.frame(&frame)?;
+                Ok(Reply::Counted(frame.sequence))
+            }
+        }
+    }
+
+    /// Counts an acknowledgement that is being sent.
+    pub(super) fn count_ack(&self) {
+        self.shared.metrics.acks_sent.inc();
+    }
+}
+
+impl Speaker {
+    fn begin(shared: &Arc<Shared>, hello: Hello) -> Result<(Self, Welcome), Refused> {
+        shared.rules.check_hello(&hello)?;
+        let node = shared.model.node(&hello.node);
+        let mut writer = node.writer();
+        let silence_ms = i64::from(shared.rules.resolution.seconds()) * 3_000;
+        let turn = writer
+            .begin_stream(hello.boot, shared.clock.now(), silence_ms)
+            .ok_or_else(|| Refused::NodeTaken(hello.node.to_string()))?;
+        let acknowledged = writer.acknowledged(hello.run);
+        drop(writer);
+        tracing::info!(node = %hello.node, version = hello.agent_version, "agent connected");
+        let shared = Arc::clone(shared);
+        let speaker = Self { shared, node, turn, run: hello.run, before: None };
+        Ok((speaker, Welcome { acknowledged }))
+    }
+
+    fn declare(&mut self, said: Declarations) -> Result<(), Refused> {
+        for declared in &said.entities {
+            self.shared.rules.check_entity(declared.number.0)?;
+        }
+        let mut writer = self.node.writer();
+        if !writer.is_current(self.turn) {
+            return Err(Refused::TakenOver);
+        }
+        writer.declare(said);
+        Ok(())
+    }
+
+    fn frame(&mut self, frame: &PackedFrame) -> Result<(), Refused> {
+        let now = self.shared.clock.now();
+        self.shared.rules.check_frame(frame, self.before, now)?;
+        self.before = Some((frame.sequence.0, frame.tick));
+        let mut writer = self.node.writer();
+        if !writer.is_current(self.turn) {
+            return Err(Refused::TakenOver);
+        }
+        let applied = self.shared.model.apply(&self.node, &mut writer, self.run, frame, now)?;
+        drop(writer);
+        let metrics = &self.shared.metrics;
+        if applied.duplicate {
+            metrics.frames_duplicate.inc();
+            return Ok(());
+        }
+        metrics.frames_received.inc();
+        metrics.samples_received.inc_by(count(applied.samples));
+        metrics.bytes_received.inc_by(count(frame.columns.len()));
+        if applied.late {
+            metrics.frames_late.inc();
+        }
+        Ok(())
+    }
+}
+
+/// However a stream ends, nobody waits for it any longer.
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        self.shared.model.end_stream(&self.node, self.turn);
+        tracing::info!(node = %self.node.name, "agent disconnected");
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,226 @@
+//! The live model: the last minutes of every metric of every entity, in memory.
+//!
+//! Each node's frames are kept as they came (`node`), sums of namespaces and of the cluster are
+//! added up as frames arrive (`rollup`), and the directory says where a pod's frames are. What a
+//! reader asks for is worked out from these when it asks.
+
+pub mod directory;
+pub mod node;
+pub mod writer;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use arc_swap::ArcSwap;
+use tally_proto::{
+    message::{PackedFrame, Run},
+    name::NodeName,
+    tick::{Resolution, Tick, UnixMs},
+};
+
+use crate::{
+    inventory::Inventory,
+    rollup::{FrameSums, progress::Progress, sums::Sums},
+};
+use directory::{Directory, Namespace};
+use node::NodeSlot;
+use writer::{BadFrame, NodeWriter, Unpacked};
+
+/// How many ticks a node may lag behind the newest before lists leave it out: one for a frame
+/// under way, one for a frame that was lost.
+const RECENT_TICKS: u64 = 2;
+
+/// The live model.
+#[derive(Debug)]
+pub struct Model {
+    resolution: Resolution,
+    window_ticks: usize,
+    directory: RwLock<Directory>,
+    cluster: Mutex<Cluster>,
+    inventory: ArcSwap<Inventory>,
+}
+
+/// What all nodes share: held for one frame's additions, or to copy one series.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The sums over all namespaces and nodes.
+    pub sums: Sums,
+    /// Which ticks are complete.
+    pub progress: Progress,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// Values in it.
+    pub samples: usize,
+    /// Whether it was here before, so that it was not counted.
+    pub duplicate: bool,
+    /// Whether its tick was closed already; it counts all the same.
+    pub late: bool,
+}
+
+impl Model {
+    /// An empty model of `window_ms` at a resolution.
+    pub fn new(resolution: Resolution, window_ms: u64) -> Self {
+        let ticks = window_ms / 1000 / u64::from(resolution.seconds()) + 1;
+        // One more than the window holds, for the tick that is arriving.
+        let window_ticks = usize::try_from(ticks).unwrap_or(usize::MAX).saturating_add(1);
+        Self {
+            resolution,
+            window_ticks,
+            directory: RwLock::default(),
+            cluster: Mutex::new(Cluster {
+                sums: Sums::new(resolution, window_ticks),
+                progress: Progress::new(resolution, window_ticks),
+            }),
+            inventory: ArcSwap::default(),
+        }
+    }
+
+    /// Time between ticks.
+    pub fn resolution(&self) -> Resolution {
+        self.resolution
+    }
+
+    /// Replaces what is known from the API server.
+    pub fn set_inventory(&self, inventory: Inventory) {
+        self.inventory.store(Arc::new(inventory));
+    }
+
+    /// What is known from the API server.
+    pub fn inventory(&self) -> Arc<Inventory> {
+        self.inventory.load_full()
+    }
+
+    /// Where things are.
+    pub fn directory(&self) -> RwLockReadGuard<'_, Directory> {
+        read(&self.directory)
+    }
+
+    /// Sums and progress of the cluster.
+    pub fn cluster(&self) -> MutexGuard<'_, Cluster> {
+        lock(&self.cluster)
+    }
+
+    /// The node's place, made when it is new.
+    pub fn node(&self, name: &NodeName) -> Arc<NodeSlot> {
+        if let Some(node) = self.directory().nodes.get(name) {
+            return Arc::clone(node);
+        }
+        let new = || {
+            let inventory = self.inventory();
+            let writer =
+                NodeWriter::new(name.clone(), self.resolution, self.window_ticks, inventory);
+            Arc::new(NodeSlot::new(name.clone(), writer))
+        };
+        Arc::clone(write(&self.directory).nodes.entry(name.clone()).or_insert_with(new))
+    }
+
+    /// The oldest tick of the window, as the newest frame of any node has it.
+    pub fn oldest(&self, newest: Tick) -> Tick {
+        let ticks = u64::try_from(self.window_ticks).unwrap_or(u64::MAX).saturating_sub(2);
+        Tick(newest.0.saturating_sub(ticks.saturating_mul(u64::from(self.resolution.seconds()))))
+    }
+
+    /// The oldest tick whose node still counts as present.
+    pub fn recent(&self, newest: Tick) -> Tick {
+        Tick(newest.0.saturating_sub(RECENT_TICKS * u64::from(self.resolution.seconds())))
+    }
+
+    /// Takes one frame of a node: unpacks it, stores it, and adds it to the sums of its own tick,
+    /// however late it comes.
+    pub fn apply(
+        &self,
+        node: &Arc<NodeSlot>,
+        writer: &mut NodeWriter,
+        run: Run,
+        frame: &PackedFrame,
+        now: UnixMs,
+    ) -> Result<Applied, BadFrame> {
+        let unpacked = writer.unpack(frame, &self.inventory.load())?;
+        let newest = self.cluster().progress.newest().max(Some(frame.tick)).unwrap_or(frame.tick);
+        let oldest = self.oldest(newest);
+        let known = frame.sequence <= writer.acknowledged(run) || writer.is_counted(frame.tick);
+        // A frame older than the window has no place in the live model.
+        let counts = !known && oldest <= frame.tick;
+        let namespaces =
+            unpacked.new_schema.then(|| self.change_roster(node, writer, &unpacked, frame.tick));
+        let samples = unpacked.schema.layout.cells();
+        if counts {
+            let packed = unpacked.continues.then_some(&*frame.columns);
+            node.store(&unpacked.schema, frame.tick, writer.columns(), packed, oldest);
+        }
+        let sums = writer.finish((frame, run), unpacked, namespaces, (counts, now));
+        let late = sums.is_some_and(|sums| self.add(writer, frame.tick, &sums));
+        Ok(Applied { samples, duplicate: !counts, late })
+    }
+
+    /// Adds a frame's part to all sums. Whether its tick was closed already.
+    fn add(&self, writer: &mut NodeWriter, tick: Tick, sums: &FrameSums) -> bool {
+        for (namespace, addends) in writer.namespaces().iter().zip(&sums.namespaces) {
+            lock(&namespace.sums).add(tick, addends);
+        }
+        let mut cluster = self.cluster();
+        if !std::mem::replace(&mut writer.joined, true) {
+            cluster.progress.join();
+        }
+        cluster.sums.add(tick, &sums.cluster());
+        let late = cluster.progress.closed().is_some_and(|closed| tick <= closed);
+        cluster.progress.deliver(tick);
+        late
+    }
+
+    /// Notes which pods came and went; the namespaces that the frames add to from now on.
+    fn change_roster(
+        &self,
+        node: &Arc<NodeSlot>,
+        writer: &NodeWriter,
+        unpacked: &Unpacked,
+        tick: Tick,
+    ) -> Vec<Arc<Namespace>> {
+        let roster = &unpacked.schema.roster;
+        if writer.roster().is_none_or(|before| before.pods != roster.pods) {
+            let view = node.view();
+            let before = view.schema().map(|schema| &*schema.roster);
+            let new_sums = || Sums::new(self.resolution, self.window_ticks);
+            write(&self.directory).change_roster(node, before, roster, tick, new_sums);
+        }
+        let directory = self.directory();
+        let names = unpacked.plan.namespaces.iter();
+        names.filter_map(|name| directory.namespaces.get(name).cloned()).collect()
+    }
+
+    /// A stream ended: nobody waits for its node, unless a newer stream speaks for it.
+    pub fn end_stream(&self, node: &NodeSlot, turn: u64) {
+        let mut writer = node.writer();
+        if writer.end_stream(turn) && std::mem::take(&mut writer.joined) {
+            self.cluster().progress.leave();
+        }
+    }
+
+    /// Closes ticks whose grace is over. To be called a few times a second.
+    pub fn advance(&self, now: UnixMs) {
+        self.cluster().progress.advance(now);
+    }
+
+    /// Forgets objects that left the window. To be called once in a while.
+    pub fn sweep(&self) {
+        let newest = self.cluster().progress.newest();
+        if let Some(newest) = newest {
+            write(&self.directory).sweep(self.oldest(newest));
+        }
+    }
+}
+
+/// Locks; a panic elsewhere leaves whole values behind, so its poison is passed over.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

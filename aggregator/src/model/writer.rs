@@ -1,0 +1,294 @@
+//! What the stream of a node knows between two frames: what it declared, where its differences
+//! start from, and which of its frames are counted already.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tally_proto::{
+    columns::{BadColumns, Columns, Layout, has_layout, unpack},
+    declaration::{ColumnNumber, EntityNumber},
+    message::{self, BootId, PackedFrame, Run, Sequence},
+    name::NodeName,
+    tick::{Resolution, Tick, UnixMs},
+};
+
+use crate::{
+    inventory::Inventory,
+    model::directory::Namespace,
+    rollup::{Earlier, FrameSums, Plan},
+    roster::Roster,
+    schema::{Declarations, Schema},
+};
+
+/// Runs whose sequence is remembered: an agent that restarts may resend what its last run left.
+const RUNS: usize = 8;
+
+/// A frame that can't be taken. The stream ends; nothing else is touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFrame {
+    /// Bytes that are no columns.
+    #[error(transparent)]
+    Columns(#[from] BadColumns),
+    /// An entity without a meaning.
+    #[error("frame.columns has values for entity {0}, which was not declared")]
+    Entity(u32),
+    /// A column without a meaning.
+    #[error("frame.columns has column {0}, which was not declared")]
+    Column(u32),
+    /// Nobody knows when the values were read.
+    #[error("frame.columns has no column 0, the time at which each entity was read")]
+    ReadOffset,
+}
+
+/// The state of a node's stream.
+#[derive(Debug)]
+pub struct NodeWriter {
+    node: NodeName,
+    resolution: Resolution,
+    /// Which stream may write. A newer stream of the same host takes over from an older one.
+    stream: u64,
+    /// The boot of the host that speaks, and when it last did; `None` while no stream is open.
+    speaker: Option<(BootId, UnixMs)>,
+    /// Whether the cluster waits for this node's ticks.
+    pub joined: bool,
+    declarations: Declarations,
+    declared_anew: bool,
+    state: Columns,
+    /// Of the frame before: its meaning, how it counts, and its tick.
+    last: Option<Last>,
+    /// The last frame of the stream before this one.
+    last_stream: Option<(Arc<Schema>, Tick, Columns)>,
+    inventory: Arc<Inventory>,
+    counted: Vec<Tick>,
+    acknowledged: VecDeque<(Run, Sequence)>,
+    chain_broken: bool,
+}
+
+#[derive(Debug)]
+struct Last {
+    schema: Arc<Schema>,
+    plan: Arc<Plan>,
+    namespaces: Vec<Arc<Namespace>>,
+    tick: Tick,
+}
+
+/// A frame after it was unpacked, with what the caller needs to store and count it.
+pub struct Unpacked {
+    /// What its numbers mean.
+    pub schema: Arc<Schema>,
+    /// How it counts.
+    pub plan: Arc<Plan>,
+    /// Whether the schema is another than the frame's before.
+    pub new_schema: bool,
+    /// Whether its bytes continue the chunk.
+    pub continues: bool,
+    earlier: Option<Earlier>,
+}
+
+impl NodeWriter {
+    /// Nothing declared, nothing counted; remembers `ticks` ticks.
+    pub fn new(
+        node: NodeName,
+        resolution: Resolution,
+        ticks: usize,
+        inventory: Arc<Inventory>,
+    ) -> Self {
+        Self {
+            node,
+            resolution,
+            stream: 0,
+            speaker: None,
+            joined: false,
+            declarations: Declarations::default(),
+            declared_anew: false,
+            state: Columns::default(),
+            last: None,
+            last_stream: None,
+            inventory,
+            counted: vec![Tick(0); ticks],
+            acknowledged: VecDeque::new(),
+            chain_broken: true,
+        }
+    }
+
+    /// A stream begins: numbers have no meaning yet. Returns the stream's turn, by which it
+    /// finds out that a newer one took over; `None` while another boot of a host, which is
+    /// another host, has spoken for the node within `silence_ms`.
+    pub fn begin_stream(&mut self, boot: BootId, now: UnixMs, silence_ms: i64) -> Option<u64> {
+        if let Some((speaking, heard)) = self.speaker
+            && speaking != boot
+            && now.since(heard) < silence_ms
+        {
+            return None;
+        }
+        if let Some(last) = self.last.take() {
+            self.last_stream = Some((last.schema, last.tick, std::mem::take(&mut self.state)));
+        }
+        self.declarations = Declarations::default();
+        self.state = Columns::default();
+        self.chain_broken = true;
+        self.speaker = Some((boot, now));
+        self.stream += 1;
+        Some(self.stream)
+    }
+
+    /// A stream ended. Whether it was the one that speaks for the node.
+    pub fn end_stream(&mut self, stream: u64) -> bool {
+        let current = self.is_current(stream);
+        if current {
+            self.speaker = None;
+        }
+        current
+    }
+
+    /// Whether the stream with this turn still speaks for the node.
+    pub fn is_current(&self, stream: u64) -> bool {
+        self.stream == stream
+    }
+
+    /// The highest sequence of a run that is counted.
+    pub fn acknowledged(&self, run: Run) -> Sequence {
+        let known = self.acknowledged.iter().find(|(known, _)| *known == run);
+        known.map_or(Sequence(0), |(_, sequence)| *sequence)
+    }
+
+    /// Takes meanings of numbers.
+    pub fn declare(&mut self, said: message::Declarations) {
+        self.declared_anew |= !said.is_empty();
+        for number in said.retired {
+            self.declarations.retire(number);
+        }
+        for declared in said.entities {
+            self.declarations.declare_entity(declared);
+        }
+        for declared in &said.columns {
+            self.declarations.declare_column(declared);
+        }
+    }
+
+    /// The namespaces that the present plan adds to.
+    pub fn namespaces(&self) -> &[Arc<Namespace>] {
+        self.last.as_ref().map_or(&[], |last| &last.namespaces)
+    }
+
+    /// The roster of the frame before.
+    pub fn roster(&self) -> Option<&Arc<Roster>> {
+        self.last.as_ref().map(|last| &last.schema.roster)
+    }
+
+    /// The frame's values.
+    pub fn columns(&self) -> &Columns {
+        &self.state
+    }
+
+    /// Unpacks a frame onto the one before, and works out what its numbers mean.
+    pub fn unpack(
+        &mut self,
+        frame: &PackedFrame,
+        inventory: &Arc<Inventory>,
+    ) -> Result<Unpacked, BadFrame> {
+        let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
+        let changed = self.declared_anew || !same_inventory || has_layout(&frame.columns);
+        match &self.last {
+            Some(last) if !changed => {
+                let earlier = last.plan.earlier(&last.schema, last.tick, &self.state);
+                let (schema, plan) = (Arc::clone(&last.schema), Arc::clone(&last.plan));
+                unpack(&mut self.state, &frame.columns)?;
+                let continues = !self.chain_broken;
+                Ok(Unpacked { schema, plan, new_schema: false, continues, earlier: Some(earlier) })
+            }
+            _ => self.unpack_anew(frame, inventory),
+        }
+    }
+
+    fn unpack_anew(
+        &mut self,
+        frame: &PackedFrame,
+        inventory: &Arc<Inventory>,
+    ) -> Result<Unpacked, BadFrame> {
+        let before = match &self.last {
+            Some(last) => Some((Arc::clone(&last.schema), last.tick, self.state.clone())),
+            None => self.last_stream.take(),
+        };
+        unpack(&mut self.state, &frame.columns)?;
+        self.check_declared(&self.state.layout)?;
+        self.inventory = Arc::clone(inventory);
+        self.declared_anew = false;
+        let layout = Arc::clone(&self.state.layout);
+        let offsets = layout.index_of(ColumnNumber::READ_OFFSET).ok_or(BadFrame::ReadOffset)?;
+        let rows = layout.rows(offsets);
+        let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
+        let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));
+        let plan = Arc::new(Plan::new(&schema));
+        let earlier = before
+            .as_ref()
+            .map(|(before, tick, columns)| plan.earlier_of(&schema, (&**before, *tick, columns)));
+        Ok(Unpacked { schema, plan, new_schema: true, continues: false, earlier })
+    }
+
+    fn check_declared(&self, layout: &Layout) -> Result<(), BadFrame> {
+        for column in &layout.columns {
+            let known = column.number == ColumnNumber::READ_OFFSET
+                || self.declarations.column(column.number).is_some();
+            if !known {
+                return Err(BadFrame::Column(column.number.0));
+            }
+        }
+        let unknown = |number: &&EntityNumber| self.declarations.entity(**number).is_none();
+        match layout.row_sets.iter().flat_map(|rows| rows.0.iter()).find(unknown) {
+            Some(number) => Err(BadFrame::Entity(number.0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a frame: it is the one before from now on. Says what it adds where it counts.
+    pub fn finish(
+        &mut self,
+        (frame, run): (&PackedFrame, Run),
+        unpacked: Unpacked,
+        namespaces: Option<Vec<Arc<Namespace>>>,
+        (counts, now): (bool, UnixMs),
+    ) -> Option<FrameSums> {
+        let Unpacked { schema, plan, earlier, .. } = unpacked;
+        let sums = counts.then(|| plan.sum(&schema, frame.tick, &self.state, earlier.as_ref()));
+        // A frame that is not stored breaks the chunk's chain of differences.
+        self.chain_broken = !counts;
+        self.mark(frame, run);
+        if let Some((_, heard)) = &mut self.speaker {
+            *heard = now;
+        }
+        let namespaces = match (namespaces, self.last.take()) {
+            (Some(namespaces), _) => namespaces,
+            (None, Some(last)) => last.namespaces,
+            (None, None) => Vec::new(),
+        };
+        self.last = Some(Last { schema, plan, namespaces, tick: frame.tick });
+        sums
+    }
+
+    /// Whether a frame of this tick is counted already.
+    pub fn is_counted(&self, tick: Tick) -> bool {
+        self.counted.get(self.place(tick)) == Some(&tick)
+    }
+
+    fn mark(&mut self, frame: &PackedFrame, run: Run) {
+        let place = self.place(frame.tick);
+        if let Some(counted) = self.counted.get_mut(place) {
+            *counted = frame.tick.max(*counted);
+        }
+        match self.acknowledged.iter_mut().find(|(known, _)| *known == run) {
+            Some((_, sequence)) => *sequence = frame.sequence.max(*sequence),
+            None => {
+                if self.acknowledged.len() == RUNS {
+                    self.acknowledged.pop_front();
+                }
+                self.acknowledged.push_back((run, frame.sequence));
+            }
+        }
+    }
+
+    fn place(&self, tick: Tick) -> usize {
+        let slots = u64::try_from(self.counted.len().max(1)).unwrap_or(1);
+        let number = tick.0 / u64::from(self.resolution.seconds());
+        usize::try_from(number % slots).unwrap_or(0)
+    }
+}

@@ -1,0 +1,266 @@
+//! Questions to the live model, and their answers. REST sees this and nothing behind it.
+
+mod evaluate;
+pub mod export;
+mod names;
+mod recipe;
+mod sums;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tally_proto::{
+    entity::Entity,
+    metric::{Labels, MetricName},
+    name::{ContainerName, NamespaceName, NodeName, PodName},
+    tick::Tick,
+};
+
+use crate::{
+    model::{
+        Model,
+        directory::Namespace,
+        node::{NodeSlot, NodeView},
+    },
+    schema::MetricKey,
+};
+
+/// One number of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// Exact.
+    Integer(i64),
+    /// A double.
+    Float(f64),
+}
+
+impl Value {
+    /// As a double.
+    #[expect(clippy::as_conversions, reason = "a double is what is asked for")]
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Integer(value) => value as f64,
+            Self::Float(value) => value,
+        }
+    }
+}
+
+/// One point of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// The tick it is stamped with.
+    pub at: Tick,
+    /// What it was then.
+    pub value: Value,
+}
+
+/// Ticks from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TickRange {
+    /// The first.
+    pub first: Tick,
+    /// The last.
+    pub last: Tick,
+}
+
+impl TickRange {
+    /// Every tick there is.
+    pub const ALL: TickRange = TickRange { first: Tick(0), last: Tick(u64::MAX) };
+
+    /// Whether `tick` is in the range.
+    pub fn contains(&self, tick: Tick) -> bool {
+        self.first <= tick && tick <= self.last
+    }
+}
+
+/// Answers questions from the live model. Cheap to clone; never blocks the pipeline.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    model: Arc<Model>,
+}
+
+impl Queries {
+    /// Questions to `model`.
+    pub fn new(model: Arc<Model>) -> Self {
+        Self { model }
+    }
+
+    /// The newest tick that any frame brought; `None` before the first.
+    pub fn newest_tick(&self) -> Option<Tick> {
+        self.model.cluster().progress.newest()
+    }
+
+    /// Nodes with a recent frame, sorted.
+    pub fn nodes(&self) -> Vec<NodeName> {
+        self.recent_nodes().iter().map(|node| node.name.clone()).collect()
+    }
+
+    /// Namespaces with a pod in a recent frame, sorted.
+    pub fn namespaces(&self) -> Vec<NamespaceName> {
+        let all: Vec<(NamespaceName, Arc<Namespace>)> = self
+            .model
+            .directory()
+            .namespaces
+            .iter()
+            .map(|(name, namespace)| (name.clone(), Arc::clone(namespace)))
+            .collect();
+        let recent = self.recent_since();
+        let present = all.into_iter().filter(|(_, namespace)| namespace.has_present_pod(recent));
+        present.map(|(name, _)| name).collect()
+    }
+
+    /// Pods of a namespace in recent frames, sorted.
+    pub fn pods(&self, namespace: &str) -> Vec<PodName> {
+        let Some(namespace) = self.namespace(namespace) else { return Vec::new() };
+        let recent = self.recent_since();
+        namespace.present_pods(recent)
+    }
+
+    /// Containers of a pod in recent frames, sorted, those that only its specification names
+    /// included.
+    pub fn containers(&self, namespace: &str, pod: &str) -> Vec<ContainerName> {
+        let mut found = BTreeSet::new();
+        let recent = self.recent_since();
+        let places = self.namespace(namespace).map(|found| found.places(pod)).unwrap_or_default();
+        for place in places.iter().filter(|place| place.is_present(recent)) {
+            let view = place.node.view();
+            let pod = view.schema().and_then(|schema| schema.roster.pod(namespace, pod));
+            let containers = pod.map_or(&[][..], |pod| &pod.containers);
+            found.extend(containers.iter().map(|container| container.name.clone()));
+        }
+        found.into_iter().collect()
+    }
+
+    /// Free containers of a node in its recent frame, sorted.
+    pub fn free_containers(&self, node: &str) -> Vec<ContainerName> {
+        let recent = self.recent_since();
+        let node = self.node(node).filter(|node| recent <= node.newest());
+        let view = node.map(|node| node.view()).unwrap_or_default();
+        let free = view.schema().map_or(&[][..], |schema| &schema.roster.free_containers);
+        free.iter().map(|container| container.name.clone()).collect()
+    }
+
+    /// Every entity of recent frames, cluster and namespaces included.
+    pub fn keys(&self) -> Vec<Entity> {
+        let mut keys = Vec::new();
+        for node in self.recent_nodes() {
+            keys.push(Entity::Node(node.name.clone()));
+            let view = node.view();
+            let Some(roster) = view.schema().map(|schema| &schema.roster) else { continue };
+            let free = roster.free_containers.iter();
+            keys.extend(free.map(|one| Entity::FreeContainer(node.name.clone(), one.name.clone())));
+            for pod in &roster.pods {
+                let (namespace, name) = (&pod.key.namespace, &pod.key.name);
+                keys.push(Entity::Pod(namespace.clone(), name.clone()));
+                keys.extend(pod.containers.iter().map(|container| {
+                    Entity::PodContainer(namespace.clone(), name.clone(), container.name.clone())
+                }));
+            }
+        }
+        keys.extend(self.namespaces().into_iter().map(Entity::Namespace));
+        if !keys.is_empty() {
+            keys.push(Entity::Cluster);
+        }
+        keys
+    }
+
+    /// Names of the unlabelled metrics that `entity` has in the window, sorted.
+    pub fn metric_names(&self, entity: &Entity) -> Vec<MetricName> {
+        let mut found = BTreeSet::new();
+        match entity {
+            Entity::Cluster => sums::cluster_names(&self.model, &mut found),
+            Entity::Namespace(namespace) => {
+                if let Some(namespace) = self.namespace(namespace) {
+                    sums::namespace_names(&namespace, &mut found);
+                }
+            }
+            _ => {
+                self.views(entity).iter().for_each(|view| names::names(view, entity, &mut found));
+                found.retain(|name| {
+                    !names::needs_two_readings(&MetricKey::of(name))
+                        || !self
+                            .series(entity, name.as_str(), &Labels::none(), TickRange::ALL)
+                            .is_empty()
+                });
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// One series, ascending by time; empty when the entity or the metric is unknown. `labels`
+    /// must match exactly; none means the unlabelled series.
+    pub fn series(
+        &self,
+        entity: &Entity,
+        metric: &str,
+        labels: &Labels,
+        range: TickRange,
+    ) -> Vec<Point> {
+        let Ok(metric) = MetricName::parse(metric) else { return Vec::new() };
+        let metric = MetricKey::of(&metric);
+        let Some(newest) = self.newest_tick() else { return Vec::new() };
+        let range = TickRange { first: range.first.max(self.model.oldest(newest)), ..range };
+        match entity {
+            Entity::Cluster => sums::cluster_series(&self.model, &metric, labels, range),
+            Entity::Namespace(namespace) => self
+                .namespace(namespace)
+                .map(|namespace| {
+                    sums::namespace_series(&self.model, &namespace, &metric, labels, range)
+                })
+                .unwrap_or_default(),
+            _ => {
+                let views = self.views(entity);
+                let series = views
+                    .iter()
+                    .map(|view| evaluate::evaluate(view, entity, &metric, labels, range));
+                merged(series.collect())
+            }
+        }
+    }
+
+    /// `metric-export`: the JSON array of every entity of the newest frames, in pieces of about
+    /// 64 KiB that together are the document.
+    pub fn export(&self) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
+        export::export(self.recent_nodes())
+    }
+
+    fn node(&self, name: &str) -> Option<Arc<NodeSlot>> {
+        self.model.directory().nodes.get(name).cloned()
+    }
+
+    fn namespace(&self, name: &str) -> Option<Arc<Namespace>> {
+        self.model.directory().namespaces.get(name).cloned()
+    }
+
+    /// The frames of every node that an entity is or was on.
+    fn views(&self, entity: &Entity) -> Vec<Arc<NodeView>> {
+        if let Some(node) = names::node_of(entity) {
+            return self.node(node).map(|node| node.view()).into_iter().collect();
+        }
+        let (Entity::Pod(namespace, pod) | Entity::PodContainer(namespace, pod, _)) = entity else {
+            return Vec::new();
+        };
+        let places = self.namespace(namespace).map(|found| found.places(pod)).unwrap_or_default();
+        places.iter().map(|place| place.node.view()).collect()
+    }
+
+    fn recent_since(&self) -> Tick {
+        self.newest_tick().map_or(Tick(u64::MAX), |newest| self.model.recent(newest))
+    }
+
+    fn recent_nodes(&self) -> Vec<Arc<NodeSlot>> {
+        let recent = self.recent_since();
+        let directory = self.model.directory();
+        directory.nodes.values().filter(|node| recent <= node.newest()).cloned().collect()
+    }
+}
+
+/// A pod that moved has a part of its series on each of its nodes.
+fn merged(mut series: Vec<Vec<Point>>) -> Vec<Point> {
+    if series.len() == 1 {
+        return series.pop().unwrap_or_default();
+    }
+    let mut all: Vec<Point> = series.into_iter().flatten().collect();
+    all.sort_by_key(|point| point.at);
+    all.dedup_by_key(|point| point.at);
+    all
+}

@@ -1,0 +1,389 @@
+//! What one frame adds to its namespaces and to the cluster.
+//!
+//! A pod's number is its own where its row has one, else the sum over its containers; a
+//! namespace's is the sum over its pods, the cluster's over namespaces. Which cells of a frame
+//! count where changes only with the schema, so it is worked out once, as a plan, and a frame is
+//! one walk over that.
+
+pub mod progress;
+pub mod sums;
+
+use std::{collections::HashMap, sync::Arc};
+
+use tally_proto::{
+    catalogue::{self, MetricId},
+    columns::Columns,
+    declaration::EntityNumber,
+    metric::{Sum, ValueType},
+    name::NamespaceName,
+    rate,
+    tick::Tick,
+};
+
+use crate::{
+    inventory::{ContainerRecord, Resources},
+    roster::Roster,
+    schema::{MetricKey, Schema},
+};
+use sums::{Addends, place_of, thousandths};
+
+/// What one frame adds, by destination.
+#[derive(Clone, Debug, Default)]
+pub struct FrameSums {
+    /// To the cluster beside the namespaces: totals of the node itself.
+    pub node: Addends,
+    /// To each namespace of the plan.
+    pub namespaces: Vec<Addends>,
+}
+
+/// Which cells of a frame count where.
+#[derive(Debug)]
+pub struct Plan {
+    /// The namespaces that the node has pods in.
+    pub namespaces: Vec<NamespaceName>,
+    columns: Vec<PlannedColumn>,
+    /// What every frame adds whatever it holds: requests, limits, capacities.
+    constant: FrameSums,
+}
+
+/// One column that counts.
+#[derive(Debug)]
+struct PlannedColumn {
+    /// Its index in the layout.
+    index: usize,
+    /// The metric's place among the summed ones.
+    place: usize,
+    how: How,
+    cells: Arc<[Cell]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Level,
+    Millicores,
+    PerSecond,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    /// Its position in its column.
+    position: usize,
+    /// Its entity's position in the read offsets.
+    offset: usize,
+    destination: Destination,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Destination {
+    Node,
+    Namespace(usize),
+}
+
+/// The frame before, as far as rates need it.
+#[derive(Debug)]
+pub struct Earlier {
+    /// Its tick.
+    pub tick: Tick,
+    /// When each entity of the present schema was read; `None` for one that was not there, or
+    /// not in its present life.
+    offsets: Vec<Option<i64>>,
+    /// For each planned column that is a counter, its values by position.
+    values: Vec<Vec<Option<i64>>>,
+}
+
+impl Plan {
+    /// Works out what counts where.
+    pub fn new(schema: &Schema) -> Self {
+        let mut namespaces: Vec<NamespaceName> =
+            schema.roster.pods.iter().map(|pod| pod.key.namespace.clone()).collect();
+        namespaces.dedup();
+        let members = Members::new(&schema.roster, &namespaces);
+        let mut cells: HashMap<(usize, bool), Arc<[Cell]>> = HashMap::new();
+        let mut columns = Vec::new();
+        for (index, layout) in schema.layout.columns.iter().enumerate() {
+            let Some(meaning) = schema.meaning(index).filter(|meaning| meaning.labels.is_empty())
+            else {
+                continue;
+            };
+            let MetricKey::Known(id) = meaning.metric else { continue };
+            for (sum, of_node) in destinations(id) {
+                let Some(place) = place_of(sum) else { continue };
+                let cells = cells
+                    .entry((layout.row_set, of_node))
+                    .or_insert_with(|| members.cells(schema, index, of_node));
+                if !cells.is_empty() {
+                    let how = how(id);
+                    columns.push(PlannedColumn { index, place, how, cells: Arc::clone(cells) });
+                }
+            }
+        }
+        let constant = constants(&schema.roster, &namespaces);
+        Self { namespaces, columns, constant }
+    }
+
+    /// What `now` adds, with rates against `earlier`.
+    pub fn sum(
+        &self,
+        schema: &Schema,
+        tick: Tick,
+        now: &Columns,
+        earlier: Option<&Earlier>,
+    ) -> FrameSums {
+        let mut sums = self.constant.clone();
+        let offsets = column(now, schema.read_offset);
+        let mut counters = earlier.map(|earlier| earlier.values.iter()).into_iter().flatten();
+        for planned in &self.columns {
+            let values = column(now, Some(planned.index));
+            if planned.how == How::Level {
+                for cell in &*planned.cells {
+                    if let Some(value) = values.get(cell.position) {
+                        sums.add(cell.destination, planned.place, *value);
+                    }
+                }
+                continue;
+            }
+            let (Some(earlier), Some(before)) = (earlier, counters.next()) else { continue };
+            for cell in &*planned.cells {
+                let elapsed = earlier.elapsed_us(tick, offsets, cell.offset);
+                let was = before.get(cell.position).copied().flatten();
+                let is = values.get(cell.position).copied();
+                if let Some(rate) = planned.how.rate(was, is, elapsed) {
+                    sums.add(cell.destination, planned.place, rate);
+                }
+            }
+        }
+        sums
+    }
+
+    /// What the next frame of the same schema needs of this one.
+    pub fn earlier(&self, schema: &Schema, tick: Tick, now: &Columns) -> Earlier {
+        let all = |values: &[i64]| values.iter().copied().map(Some).collect();
+        Earlier {
+            tick,
+            offsets: all(column(now, schema.read_offset)),
+            values: self.counters().map(|planned| all(column(now, Some(planned.index)))).collect(),
+        }
+    }
+
+    /// The same from a frame of another schema, or of another stream: a cell counts where it is
+    /// the same metric of the same entity in the same life.
+    pub fn earlier_of(&self, schema: &Schema, before: (&Schema, Tick, &Columns)) -> Earlier {
+        let (their_schema, tick, columns) = before;
+        let look_up = |index: usize| -> Vec<Option<i64>> {
+            let theirs = if schema.read_offset == Some(index) {
+                their_schema.read_offset
+            } else {
+                schema
+                    .meaning(index)
+                    .and_then(|meaning| their_schema.column_of(&meaning.metric, &meaning.labels))
+            };
+            let rows = schema.layout.rows(index).iter();
+            rows.map(|number| {
+                let row = their_schema.row_of(schema, *number)?;
+                let position = their_schema.layout.position(theirs?, row)?;
+                column(columns, theirs).get(position).copied()
+            })
+            .collect()
+        };
+        Earlier {
+            tick,
+            offsets: schema.read_offset.map(look_up).unwrap_or_default(),
+            values: self.counters().map(|planned| look_up(planned.index)).collect(),
+        }
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &PlannedColumn> {
+        self.columns.iter().filter(|planned| planned.how != How::Level)
+    }
+}
+
+impl FrameSums {
+    fn add(&mut self, destination: Destination, place: usize, amount: i64) {
+        match destination {
+            Destination::Node => self.node.add(place, amount),
+            Destination::Namespace(index) => {
+                if let Some(addends) = self.namespaces.get_mut(index) {
+                    addends.add(place, amount);
+                }
+            }
+        }
+    }
+
+    /// What the cluster gets: the namespaces' parts and the node's own.
+    pub fn cluster(&self) -> Addends {
+        let mut all = self.node.clone();
+        self.namespaces.iter().for_each(|addends| all.add_all(addends));
+        all
+    }
+}
+
+impl Earlier {
+    fn elapsed_us(&self, tick: Tick, offsets: &[i64], position: usize) -> Option<u64> {
+        let before = (*self.offsets.get(position)?)?;
+        elapsed_us((self.tick, before), (tick, *offsets.get(position)?))
+    }
+}
+
+/// Microseconds between two readings, each a tick and an offset; `None` when the second is not
+/// later.
+pub fn elapsed_us(earlier: (Tick, i64), later: (Tick, i64)) -> Option<u64> {
+    if later.0 <= earlier.0 {
+        return None;
+    }
+    let seconds = i64::try_from(later.0.0 - earlier.0.0).ok()?;
+    let elapsed = seconds.checked_mul(1_000_000)?.checked_add(later.1)?.checked_sub(earlier.1)?;
+    u64::try_from(elapsed).ok().filter(|elapsed| *elapsed != 0)
+}
+
+impl How {
+    /// In the unit of sums.
+    fn rate(self, was: Option<i64>, is: Option<i64>, elapsed_us: Option<u64>) -> Option<i64> {
+        let growth = rate::growth(was?, is?).ok()?;
+        match self {
+            Self::Level => None,
+            Self::Millicores => rate::millicores(growth, elapsed_us?).ok(),
+            Self::PerSecond => rate::per_second(growth, elapsed_us?).ok().map(thousandths),
+        }
+    }
+}
+
+/// Which sums a column goes to: of pods, of nodes.
+fn destinations(id: MetricId) -> impl Iterator<Item = (MetricId, bool)> {
+    let rate = catalogue::rate_of(id).unwrap_or(id);
+    let of_pods = (rate.metric().sum == Sum::Cluster).then_some((rate, false));
+    let of_nodes = match id {
+        catalogue::CPU_USAGE => Some(catalogue::CPU_NODE_USAGE),
+        catalogue::MEMORY_USAGE => Some(catalogue::MEMORY_NODE_USAGE),
+        catalogue::EPHEMERAL_STORAGE_USAGE => Some(catalogue::EPHEMERAL_STORAGE_NODE_USAGE),
+        _ => None,
+    };
+    of_pods.into_iter().chain(of_nodes.map(|sum| (sum, true)))
+}
+
+fn how(id: MetricId) -> How {
+    match catalogue::rate_of(id).map(|rate| rate.metric().value) {
+        None => How::Level,
+        Some(ValueType::Integer) => How::Millicores,
+        Some(ValueType::Float) => How::PerSecond,
+    }
+}
+
+fn column(columns: &Columns, index: Option<usize>) -> &[i64] {
+    index.and_then(|index| columns.values.get(index)).map_or(&[], Vec::as_slice)
+}
+
+/// Where each row of a node belongs.
+struct Members {
+    node: Option<EntityNumber>,
+    /// The namespace of each pod's row.
+    pods: HashMap<EntityNumber, usize>,
+    /// The pod's row and the namespace of each container's row.
+    containers: HashMap<EntityNumber, (EntityNumber, usize)>,
+}
+
+impl Members {
+    fn new(roster: &Roster, namespaces: &[NamespaceName]) -> Self {
+        let (mut pods, mut containers) = (HashMap::new(), HashMap::new());
+        for pod in &roster.pods {
+            let Ok(namespace) = namespaces.binary_search(&pod.key.namespace) else { continue };
+            pods.insert(pod.row.number, namespace);
+            for row in pod.containers.iter().filter_map(|container| container.row) {
+                containers.insert(row.number, (pod.row.number, namespace));
+            }
+        }
+        Self { node: roster.node.map(|row| row.number), pods, containers }
+    }
+
+    fn cells(&self, schema: &Schema, index: usize, of_node: bool) -> Arc<[Cell]> {
+        let rows = schema.layout.rows(index);
+        let has_own = |pod: &EntityNumber| rows.binary_search(pod).is_ok();
+        let destination = |number: &EntityNumber| {
+            if of_node {
+                return (self.node == Some(*number)).then_some(Destination::Node);
+            }
+            let of_container = || {
+                let (pod, namespace) = self.containers.get(number)?;
+                (!has_own(pod)).then_some(namespace)
+            };
+            self.pods.get(number).or_else(of_container).map(|index| Destination::Namespace(*index))
+        };
+        let cells = rows.iter().enumerate().filter_map(|(position, number)| {
+            let offset = schema.layout.position(schema.read_offset?, *number)?;
+            Some(Cell { position, offset, destination: destination(number)? })
+        });
+        cells.collect()
+    }
+}
+
+/// Requests and limits of the pods, capacity and allocatable of the node.
+fn constants(roster: &Roster, namespaces: &[NamespaceName]) -> FrameSums {
+    let mut sums = FrameSums {
+        node: Addends::default(),
+        namespaces: vec![Addends::default(); namespaces.len()],
+    };
+    for pod in &roster.pods {
+        let Ok(namespace) = namespaces.binary_search(&pod.key.namespace) else { continue };
+        for container in &pod.containers {
+            let Some(record) = pod.container_record(container) else { continue };
+            for (id, amount) in specified(record, container.row.is_some()) {
+                if let Some(place) = place_of(id) {
+                    sums.add(Destination::Namespace(namespace), place, amount);
+                }
+            }
+        }
+    }
+    if let Some(record) = &roster.node_record {
+        for (id, amount) in capacities(&record.capacity, &record.allocatable) {
+            if let Some(place) = place_of(id) {
+                // Capacities are doubles in Heapster's API, so they are summed as such.
+                sums.add(Destination::Node, place, amount.saturating_mul(1000));
+            }
+        }
+    }
+    sums
+}
+
+/// What the specification gives a container: requests and limits, 0 when unset, and how often it
+/// was restarted once it is reported.
+pub fn specified(
+    record: &ContainerRecord,
+    reported: bool,
+) -> impl Iterator<Item = (MetricId, i64)> {
+    let Resources { cpu_millicores, memory_bytes, ephemeral_storage_bytes } = record.requests;
+    let limits = record.limits;
+    [
+        (catalogue::CPU_REQUEST, cpu_millicores),
+        (catalogue::CPU_LIMIT, limits.cpu_millicores),
+        (catalogue::MEMORY_REQUEST, memory_bytes),
+        (catalogue::MEMORY_LIMIT, limits.memory_bytes),
+        (catalogue::EPHEMERAL_STORAGE_REQUEST, ephemeral_storage_bytes),
+        (catalogue::EPHEMERAL_STORAGE_LIMIT, limits.ephemeral_storage_bytes),
+    ]
+    .into_iter()
+    .map(|(id, amount)| (id, amount.unwrap_or(0)))
+    .chain(
+        record
+            .restart_count
+            .filter(|_| reported)
+            .map(|restarts| (catalogue::RESTART_COUNT, restarts)),
+    )
+}
+
+/// What a node has and can give. As Heapster had it, an allocatable or capacity that is missing
+/// counts as 0, but ephemeral storage is left out unless both name it.
+pub fn capacities(
+    capacity: &Resources,
+    allocatable: &Resources,
+) -> impl Iterator<Item = (MetricId, i64)> {
+    let storage = capacity.ephemeral_storage_bytes.zip(allocatable.ephemeral_storage_bytes);
+    [
+        (catalogue::CPU_NODE_CAPACITY, Some(capacity.cpu_millicores.unwrap_or(0))),
+        (catalogue::CPU_NODE_ALLOCATABLE, Some(allocatable.cpu_millicores.unwrap_or(0))),
+        (catalogue::MEMORY_NODE_CAPACITY, Some(capacity.memory_bytes.unwrap_or(0))),
+        (catalogue::MEMORY_NODE_ALLOCATABLE, Some(allocatable.memory_bytes.unwrap_or(0))),
+        (catalogue::EPHEMERAL_STORAGE_NODE_CAPACITY, storage.map(|(has, _)| has)),
+        (catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE, storage.map(|(_, gives)| gives)),
+    ]
+    .into_iter()
+    .filter_map(|(id, amount)| Some((id, amount?)))
+}

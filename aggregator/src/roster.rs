@@ -1,0 +1,259 @@
+//! The entities of a node by name: what its stream declares, and what the inventory knows of it.
+//!
+//! A pod that neither the agent nor the inventory can name is still measured: it and its
+//! containers stand here as free containers under their cgroup paths.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tally_proto::{
+    declaration::{Declared, EntityDeclaration, EntityNumber, PodKey},
+    name::{CgroupPath, ContainerName, ImageName, NodeName, PodUid},
+    tick::UnixMs,
+};
+
+use crate::{
+    inventory::{ContainerRecord, Inventory, NodeRecord, PodRecord},
+    schema::Declarations,
+};
+
+/// An entity's place in the frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its number.
+    pub number: EntityNumber,
+    /// When this life began.
+    pub start: Option<UnixMs>,
+}
+
+/// All entities that a node's frames hold, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Roster {
+    /// The node itself.
+    pub node: Option<Row>,
+    /// What the inventory knows of it.
+    pub node_record: Option<Arc<NodeRecord>>,
+    /// Its pods, sorted by namespace and name.
+    pub pods: Vec<Pod>,
+    /// Its free containers, sorted by name.
+    pub free_containers: Vec<FreeContainer>,
+}
+
+/// A pod with a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub key: PodKey,
+    /// Its uid; the inventory's where it knows one.
+    pub uid: PodUid,
+    /// Its namespace's uid.
+    pub namespace_uid: Option<Arc<str>>,
+    /// What the inventory knows of it.
+    pub record: Option<Arc<PodRecord>>,
+    /// Its own row.
+    pub row: Row,
+    /// Its containers, sorted by name.
+    pub containers: Vec<PodContainer>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodContainer {
+    /// Its name.
+    pub name: ContainerName,
+    /// Its row; `None` for one that only the specification names.
+    pub row: Option<Row>,
+    /// Its image.
+    pub image: Option<ImageName>,
+    /// Its place in the record's containers.
+    pub record: Option<usize>,
+}
+
+/// A container, service or slice that no pod owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FreeContainer {
+    /// The runtime's name, or its cgroup path.
+    pub name: ContainerName,
+    /// Its row.
+    pub row: Row,
+    /// Its image.
+    pub image: Option<ImageName>,
+}
+
+impl Pod {
+    /// What the specification says of a container.
+    pub fn container_record(&self, container: &PodContainer) -> Option<&ContainerRecord> {
+        self.record.as_ref()?.containers.get(container.record?)
+    }
+
+    /// The container of that name.
+    pub fn container(&self, name: &str) -> Option<&PodContainer> {
+        let place = self.containers.binary_search_by(|one| one.name.as_str().cmp(name)).ok()?;
+        self.containers.get(place)
+    }
+}
+
+impl Roster {
+    /// Brings together what rows a frame has, what they are, and what the inventory knows.
+    pub fn new(
+        node: &NodeName,
+        rows: &[EntityNumber],
+        declarations: &Declarations,
+        inventory: &Inventory,
+    ) -> Self {
+        let mut building = Building { inventory, pods: BTreeMap::new(), free: BTreeMap::new() };
+        let mut own = None;
+        let declared = || rows.iter().filter_map(|number| declarations.entity(*number));
+        for entity in declared() {
+            match &entity.what {
+                Declared::Node => own = Some(row(entity)),
+                Declared::Pod { uid, key, path } => {
+                    building.add_pod(entity, uid, key.as_ref(), path.as_ref());
+                }
+                Declared::FreeContainer { name, path, image, .. } => {
+                    building.add_free(entity, name.as_ref(), path.as_ref(), image.as_ref());
+                }
+                Declared::PodContainer { .. } => (),
+            }
+        }
+        for entity in declared() {
+            building.add_pod_container(entity);
+        }
+        Self {
+            node: own,
+            node_record: inventory.node(node).cloned(),
+            pods: building.pods.into_values().map(with_specified_containers).collect(),
+            free_containers: building.free.into_values().collect(),
+        }
+    }
+
+    /// The pod of that namespace and name.
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<&Pod> {
+        let sought = (namespace, name);
+        let place = self
+            .pods
+            .binary_search_by(|pod| {
+                (pod.key.namespace.as_str(), pod.key.name.as_str()).cmp(&sought)
+            })
+            .ok()?;
+        self.pods.get(place)
+    }
+
+    /// The free container of that name.
+    pub fn free_container(&self, name: &str) -> Option<&FreeContainer> {
+        let place =
+            self.free_containers.binary_search_by(|one| one.name.as_str().cmp(name)).ok()?;
+        self.free_containers.get(place)
+    }
+}
+
+struct Building<'a> {
+    inventory: &'a Inventory,
+    pods: BTreeMap<PodKey, Pod>,
+    free: BTreeMap<ContainerName, FreeContainer>,
+}
+
+impl Building<'_> {
+    fn add_pod(
+        &mut self,
+        entity: &EntityDeclaration,
+        uid: &PodUid,
+        key: Option<&PodKey>,
+        path: Option<&CgroupPath>,
+    ) {
+        let by_uid = self.inventory.pod_of_uid(uid);
+        let Some(key) = key.or(by_uid.map(|record| &record.key)) else {
+            return self.add_free(entity, None, path, None);
+        };
+        // The node's uid of a static pod is not the API's, so the name decides.
+        let record = by_uid.or_else(|| self.inventory.pod(key)).cloned();
+        let pod = Pod {
+            key: key.clone(),
+            uid: record.as_ref().map_or(uid, |record| &record.uid).clone(),
+            namespace_uid: self.inventory.namespace_uid(&key.namespace).cloned(),
+            record,
+            row: row(entity),
+            containers: Vec::new(),
+        };
+        // Two pods of one name: the later start is the one that runs.
+        let later = |known: &Pod| pod.row.start < known.row.start;
+        if !self.pods.get(key).is_some_and(later) {
+            self.pods.insert(key.clone(), pod);
+        }
+    }
+
+    fn add_pod_container(&mut self, entity: &EntityDeclaration) {
+        let Declared::PodContainer { pod, name, id, path, sandbox: false, image } = &entity.what
+        else {
+            return;
+        };
+        let owner = self.pods.values_mut().find(|candidate| candidate.row.number == *pod);
+        let named = owner.and_then(|owner| {
+            let records = owner.record.as_ref().map_or(&[][..], |record| &record.containers);
+            let record = records.iter().position(|record| match (name, id) {
+                (Some(name), _) => record.name == *name,
+                (None, Some(id)) => record.id.as_ref() == Some(id),
+                (None, None) => false,
+            });
+            let known = record.and_then(|place| records.get(place));
+            let name = name.clone().or_else(|| known.map(|record| record.name.clone()))?;
+            let image = known.and_then(|record| record.image.clone()).or_else(|| image.clone());
+            Some((owner, PodContainer { name, row: Some(row(entity)), image, record }))
+        });
+        match named {
+            Some((owner, container)) => insert_container(&mut owner.containers, container),
+            None => self.add_free(entity, None, path.as_ref(), image.as_ref()),
+        }
+    }
+
+    fn add_free(
+        &mut self,
+        entity: &EntityDeclaration,
+        name: Option<&ContainerName>,
+        path: Option<&CgroupPath>,
+        image: Option<&ImageName>,
+    ) {
+        let by_path = || path.and_then(|path| ContainerName::parse(path.as_str()).ok());
+        let Some(name) = name.cloned().or_else(by_path) else { return };
+        let container = FreeContainer { name, row: row(entity), image: image.cloned() };
+        let later = |known: &FreeContainer| container.row.start < known.row.start;
+        if !self.free.get(&container.name).is_some_and(later) {
+            self.free.insert(container.name.clone(), container);
+        }
+    }
+}
+
+/// Of two containers with one name the one that started later is the one that runs.
+fn insert_container(containers: &mut Vec<PodContainer>, container: PodContainer) {
+    match containers.binary_search_by(|known| known.name.cmp(&container.name)) {
+        Err(place) => containers.insert(place, container),
+        Ok(place) => {
+            let start = |container: &PodContainer| container.row.and_then(|row| row.start);
+            if let Some(known) = containers.get_mut(place)
+                && start(known) <= start(&container)
+            {
+                *known = container;
+            }
+        }
+    }
+}
+
+/// Containers that the specification names and the node does not report have requests and limits.
+fn with_specified_containers(mut pod: Pod) -> Pod {
+    let Some(record) = pod.record.clone() else { return pod };
+    for (place, specified) in record.containers.iter().enumerate() {
+        if pod.container(&specified.name).is_none() {
+            let stub = PodContainer {
+                name: specified.name.clone(),
+                row: None,
+                image: specified.image.clone(),
+                record: Some(place),
+            };
+            insert_container(&mut pod.containers, stub);
+        }
+    }
+    pod
+}
+
+fn row(entity: &EntityDeclaration) -> Row {
+    Row { number: entity.number, start: entity.start }
+}

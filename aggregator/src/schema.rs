@@ -1,0 +1,200 @@
+//! What the numbers of a stream mean: which entity a row is and in which life, which metric a
+//! column is.
+
+use std::sync::Arc;
+
+use tally_proto::{
+    catalogue::{self, MetricId},
+    columns::Layout,
+    declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    metric::{Kind, Labels, MetricName},
+};
+
+use crate::roster::Roster;
+
+/// A metric of the catalogue, or one that only its sender knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MetricKey {
+    /// In the catalogue.
+    Known(MetricId),
+    /// `custom/…` and the like.
+    Custom(MetricName),
+}
+
+impl MetricKey {
+    /// The key for a name.
+    pub fn of(name: &MetricName) -> Self {
+        match catalogue::find(name.as_str()) {
+            Some(id) => Self::Known(id),
+            None => Self::Custom(name.clone()),
+        }
+    }
+
+    /// The metric's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Known(id) => id.metric().name,
+            Self::Custom(name) => name.as_str(),
+        }
+    }
+}
+
+/// What a column is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// The metric.
+    pub metric: MetricKey,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether its integers are the bits of doubles.
+    pub floating: bool,
+    /// Whether it is a gauge or cumulative; the catalogue decides for the metrics it knows.
+    pub kind: Kind,
+}
+
+impl Meaning {
+    fn of(declared: &ColumnDeclaration) -> Self {
+        let metric = MetricKey::of(&declared.metric);
+        let kind = match (&metric, declared.cumulative) {
+            (MetricKey::Known(id), _) => id.metric().kind,
+            (MetricKey::Custom(_), true) => Kind::Cumulative,
+            (MetricKey::Custom(_), false) => Kind::Gauge,
+        };
+        Self { metric, labels: declared.labels.clone(), floating: declared.floating, kind }
+    }
+}
+
+/// Everything a stream has declared and not retired. Cloning shares the entries.
+#[derive(Clone, Debug, Default)]
+pub struct Declarations {
+    entities: Vec<Option<Arc<EntityDeclaration>>>,
+    columns: Vec<Option<Arc<Meaning>>>,
+}
+
+impl Declarations {
+    /// Takes one entity's declaration.
+    pub fn declare_entity(&mut self, declared: EntityDeclaration) {
+        let index = index(declared.number.0);
+        if self.entities.len() <= index {
+            self.entities.resize(index + 1, None);
+        }
+        if let Some(place) = self.entities.get_mut(index) {
+            *place = Some(Arc::new(declared));
+        }
+    }
+
+    /// Takes one column's declaration.
+    pub fn declare_column(&mut self, declared: &ColumnDeclaration) {
+        let index = index(declared.number.0);
+        if self.columns.len() <= index {
+            self.columns.resize(index + 1, None);
+        }
+        if let Some(place) = self.columns.get_mut(index) {
+            *place = Some(Arc::new(Meaning::of(declared)));
+        }
+    }
+
+    /// Forgets an entity that is gone.
+    pub fn retire(&mut self, number: EntityNumber) {
+        if let Some(place) = self.entities.get_mut(index(number.0)) {
+            *place = None;
+        }
+    }
+
+    /// What a row is.
+    pub fn entity(&self, number: EntityNumber) -> Option<&Arc<EntityDeclaration>> {
+        self.entities.get(index(number.0))?.as_ref()
+    }
+
+    /// What a column is; the read offset is not declared.
+    pub fn column(&self, number: ColumnNumber) -> Option<&Arc<Meaning>> {
+        self.columns.get(index(number.0))?.as_ref()
+    }
+
+    /// The row that is the same entity in the same life as `declared` of `theirs`, which may be
+    /// another stream with other numbers.
+    pub fn same_life(&self, declared: &EntityDeclaration, theirs: &Self) -> Option<EntityNumber> {
+        // Streams number things the same way again and again, so the same number comes first.
+        let same = |mine: &&Arc<EntityDeclaration>| is_same_life(mine, self, declared, theirs);
+        let candidate = self.entity(declared.number).filter(same);
+        candidate.or_else(|| self.entities.iter().flatten().find(same)).map(|mine| mine.number)
+    }
+}
+
+fn is_same_life(
+    mine: &EntityDeclaration,
+    my_table: &Declarations,
+    other: &EntityDeclaration,
+    other_table: &Declarations,
+) -> bool {
+    if mine.start != other.start {
+        return false;
+    }
+    match (&mine.what, &other.what) {
+        (Declared::Node, Declared::Node) => true,
+        (Declared::Pod { uid: a, .. }, Declared::Pod { uid: b, .. }) => a == b,
+        (
+            Declared::PodContainer { pod: pod_a, name: name_a, id: id_a, path: path_a, .. },
+            Declared::PodContainer { pod: pod_b, name: name_b, id: id_b, path: path_b, .. },
+        ) => {
+            let pods = (my_table.entity(*pod_a), other_table.entity(*pod_b));
+            (id_a, name_a, path_a) == (id_b, name_b, path_b)
+                && matches!(pods, (Some(a), Some(b)) if is_same_life(a, my_table, b, other_table))
+        }
+        (
+            Declared::FreeContainer { name: name_a, id: id_a, path: path_a, .. },
+            Declared::FreeContainer { name: name_b, id: id_b, path: path_b, .. },
+        ) => (id_a, name_a, path_a) == (id_b, name_b, path_b),
+        _ => false,
+    }
+}
+
+/// What all rows and columns of a frame mean. Frames share it until something changes.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// Which entities have which columns.
+    pub layout: Arc<Layout>,
+    /// What the numbers are.
+    pub declarations: Declarations,
+    /// The entities by name, with what the inventory knows of them.
+    pub roster: Arc<Roster>,
+    /// Index of the column that says when each entity was read.
+    pub read_offset: Option<usize>,
+}
+
+impl Schema {
+    /// Brings the parts together.
+    pub fn new(layout: Arc<Layout>, declarations: Declarations, roster: Arc<Roster>) -> Self {
+        let read_offset = layout.index_of(ColumnNumber::READ_OFFSET);
+        Self { layout, declarations, roster, read_offset }
+    }
+
+    /// The row here that is the same entity in the same life as a row of another schema.
+    pub fn row_of(&self, theirs: &Schema, number: EntityNumber) -> Option<EntityNumber> {
+        let declared = theirs.declarations.entity(number)?;
+        self.declarations.same_life(declared, &theirs.declarations)
+    }
+
+    /// What the column at a layout's index is.
+    pub fn meaning(&self, index: usize) -> Option<&Meaning> {
+        let number = self.layout.columns.get(index)?.number;
+        self.declarations.column(number).map(|meaning| &**meaning)
+    }
+
+    /// Index of the column of a metric with exactly these labels.
+    pub fn column_of(&self, metric: &MetricKey, labels: &Labels) -> Option<usize> {
+        (0..self.layout.columns.len()).find(|index| {
+            self.meaning(*index)
+                .is_some_and(|meaning| meaning.metric == *metric && meaning.labels == *labels)
+        })
+    }
+
+    /// Index of the unlabelled column of a metric in the catalogue.
+    pub fn plain_column(&self, id: MetricId) -> Option<usize> {
+        self.column_of(&MetricKey::Known(id), &Labels::none())
+    }
+}
+
+fn index(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

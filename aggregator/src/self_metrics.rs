@@ -1,0 +1,176 @@
+//! The server's own metrics: what it took, refused, holds and answered.
+//!
+//! One place for the names, so that a dashboard can be written from this file. Counters are single
+//! atomics, and cloning one is cloning a pointer to it; families (those with labels) take a lock
+//! and are for what is rare or slow anyway: refusals and HTTP requests.
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// Why something was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Refusal {
+    /// A word or two in snake case, such as `bad_columns`: few distinct ones.
+    pub reason: &'static str,
+}
+
+/// What an HTTP request was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Request {
+    /// The route's pattern, never the path itself: paths are without number.
+    pub route: &'static str,
+    /// The answer's status.
+    pub code: u16,
+}
+
+/// Which HTTP route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestRoute {
+    /// The route's pattern.
+    pub route: &'static str,
+}
+
+/// Everything the server counts about itself.
+#[derive(Clone, Debug)]
+pub struct SelfMetrics {
+    /// Frames taken, late ones included.
+    pub frames_received: Counter,
+    /// Of these, frames of a tick that was already closed.
+    pub frames_late: Counter,
+    /// Frames that were counted before and therefore skipped.
+    pub frames_duplicate: Counter,
+    /// Frames that broke the format or a limit.
+    pub frames_refused: Family<Refusal, Counter>,
+    /// Values in the frames taken.
+    pub samples_received: Counter,
+    /// Bytes of packed columns in the frames taken.
+    pub bytes_received: Counter,
+    /// Streams that are open now.
+    pub streams_open: Gauge,
+    /// Streams that were refused or ended for what they said.
+    pub streams_refused: Family<Refusal, Counter>,
+    /// Entities in the live model.
+    pub entities: Gauge,
+    /// Ticks closed for namespaces and the cluster.
+    pub ticks_closed: Counter,
+    /// Acknowledgements sent.
+    pub acks_sent: Counter,
+    /// HTTP requests answered.
+    pub http_requests: Family<Request, Counter>,
+    /// How long they took, from the request's head to the answer's head.
+    pub http_duration: Family<RequestRoute, Histogram>,
+}
+
+impl Default for SelfMetrics {
+    fn default() -> Self {
+        Self {
+            frames_received: Counter::default(),
+            frames_late: Counter::default(),
+            frames_duplicate: Counter::default(),
+            frames_refused: Family::default(),
+            samples_received: Counter::default(),
+            bytes_received: Counter::default(),
+            streams_open: Gauge::default(),
+            streams_refused: Family::default(),
+            entities: Gauge::default(),
+            ticks_closed: Counter::default(),
+            acks_sent: Counter::default(),
+            http_requests: Family::default(),
+            http_duration: Family::new_with_constructor(duration_histogram),
+        }
+    }
+}
+
+impl SelfMetrics {
+    /// Registers all of it. What is counted later shows too.
+    pub fn register(&self, registry: &mut Registry) {
+        let all = registry.sub_registry_with_prefix("tally");
+        self.register_frames(all);
+        self.register_streams(all);
+        all.register("http_requests", "HTTP requests answered", self.http_requests.clone());
+        all.register_with_unit(
+            "http_request_duration",
+            "Time from an HTTP request's head to its answer's head",
+            Unit::Seconds,
+            self.http_duration.clone(),
+        );
+    }
+
+    fn register_frames(&self, all: &mut Registry) {
+        all.register("frames_received", "Frames taken", self.frames_received.clone());
+        all.register(
+            "frames_late",
+            "Frames of a tick that was already closed; they count in their own tick",
+            self.frames_late.clone(),
+        );
+        all.register(
+            "frames_duplicate",
+            "Frames that were sent again and counted only once",
+            self.frames_duplicate.clone(),
+        );
+        all.register(
+            "frames_refused",
+            "Frames that broke the format or a limit",
+            self.frames_refused.clone(),
+        );
+        all.register(
+            "samples_received",
+            "Values in the frames taken",
+            self.samples_received.clone(),
+        );
+        all.register_with_unit(
+            "received",
+            "Size of the packed columns of the frames taken",
+            Unit::Bytes,
+            self.bytes_received.clone(),
+        );
+    }
+
+    fn register_streams(&self, all: &mut Registry) {
+        all.register("streams_open", "Streams of agents that are open", self.streams_open.clone());
+        all.register(
+            "streams_refused",
+            "Streams that were refused or ended for what they said",
+            self.streams_refused.clone(),
+        );
+        all.register("entities", "Entities in the live model", self.entities.clone());
+        all.register(
+            "ticks_closed",
+            "Ticks closed for namespaces and the cluster",
+            self.ticks_closed.clone(),
+        );
+        all.register("acks_sent", "Acknowledgements sent to agents", self.acks_sent.clone());
+    }
+}
+
+/// From 50 µs, what one series takes, to 13 s, what an export takes over a slow network.
+fn duration_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(50e-6, 4.0, 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_later_is_rendered() {
+        let metrics = SelfMetrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        metrics.frames_received.inc();
+        metrics.streams_refused.get_or_create(&Refusal { reason: "bad_hello" }).inc();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(text.contains("tally_frames_received_total 1\n"), "{text}");
+        assert!(text.contains("tally_streams_refused_total{reason=\"bad_hello\"} 1\n"), "{text}");
+        assert!(text.contains("# UNIT tally_received_bytes bytes\n"), "{text}");
+    }
+}
