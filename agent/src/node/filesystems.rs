@@ -1,0 +1,263 @@
+//! Space and inodes of the node's filesystems, by mount point.
+//!
+//! Only local filesystems that hold data are asked: a dead NFS server makes `statfs` hang forever,
+//! so neither network filesystems nor anything mounted below one is touched. A filesystem that
+//! is mounted in many places counts once, at its shortest mount point. `/` always counts.
+//! A mount point must lead to the filesystem that mountinfo names there; if it does not, something
+//! covers it or this process does not see it.
+
+use rustix::fs::{StatVfs, stat, statvfs};
+use tally_proto::catalogue::{self as metric, MetricId};
+
+use crate::{
+    columns::{Columns, ResourceNumber},
+    host::{
+        descriptors::Pace,
+        files::{Files, HeldFile, Location},
+    },
+    parse::{
+        device::DeviceNumber,
+        mountinfo::{self, Mount},
+    },
+};
+
+/// Filesystems that hold data on this host's own disks.
+const LOCAL_KINDS: [&[u8]; 13] = [
+    b"ext2",
+    b"ext3",
+    b"ext4",
+    b"xfs",
+    b"btrfs",
+    b"zfs",
+    b"f2fs",
+    b"bcachefs",
+    b"jfs",
+    b"reiserfs",
+    b"vfat",
+    b"exfat",
+    b"ntfs3",
+];
+
+/// Filesystems behind which somebody else may be silent.
+const REMOTE_KINDS: [&[u8]; 10] =
+    [b"nfs", b"nfs4", b"cifs", b"smb3", b"ceph", b"9p", b"autofs", b"afs", b"lustre", b"glusterfs"];
+
+/// Where the kubelet keeps what counts as ephemeral storage.
+const KUBELET_DIRECTORY: &str = "/var/lib/kubelet";
+
+/// Turns between two looks at the list of mounts: it is long on nodes with many pods.
+const TURNS_A_LIST: u32 = 4;
+
+/// Filesystems that are kept.
+const FILESYSTEMS_MAX: usize = 128;
+
+/// The filesystems of a node.
+#[derive(Debug)]
+pub(super) struct Filesystems {
+    host_root: Box<str>,
+    mountinfo: HeldFile,
+    turn: u32,
+    mounts: Vec<Filesystem>,
+}
+
+#[derive(Debug)]
+struct Filesystem {
+    device: DeviceNumber,
+    /// As the host sees it.
+    point: String,
+    /// As this process sees it.
+    path: String,
+    resource: Option<ResourceNumber>,
+    space: Option<Space>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Space {
+    limit_bytes: u64,
+    used_bytes: u64,
+    available_bytes: u64,
+    inodes: u64,
+    inodes_free: u64,
+}
+
+impl Filesystems {
+    /// Of the host whose root is seen at `host_root`.
+    pub(super) fn new(host_root: &str) -> Self {
+        Self {
+            host_root: host_root.into(),
+            mountinfo: HeldFile::default(),
+            turn: 0,
+            mounts: Vec::new(),
+        }
+    }
+
+    /// Asks each filesystem.
+    pub(super) fn read(&mut self, files: &mut Files, columns: &mut Columns) {
+        if self.turn == 0 {
+            self.list(files, columns);
+        }
+        self.turn = (self.turn + 1) % TURNS_A_LIST;
+        for filesystem in &mut self.mounts {
+            filesystem.space = space(&filesystem.path);
+        }
+    }
+
+    fn list(&mut self, files: &mut Files, columns: &mut Columns) {
+        let proc = format!("{}/proc", self.host_root);
+        let at = Location { mount: &proc, directory: "/1", name: "mountinfo" };
+        let found = files.read(&mut self.mountinfo, Pace::Slow, at, |text| {
+            let mut mounts = Vec::new();
+            mountinfo::each(text, |mount| mounts.push(Candidate::new(&mount)))?;
+            Ok(choose(mounts))
+        });
+        let Ok(Some(chosen)) = found else { return };
+        self.mounts = chosen
+            .into_iter()
+            .map(|(device, point)| Filesystem {
+                device,
+                path: format!("{}{point}", self.host_root),
+                resource: columns.resource(&point),
+                point,
+                space: None,
+            })
+            .filter(Filesystem::is_seen)
+            .take(FILESYSTEMS_MAX)
+            .collect();
+    }
+
+    /// Calls `put` with each metric; usage of the one that holds pods' data is also the node's
+    /// ephemeral storage, which has no label.
+    pub(super) fn each(&self, mut put: impl FnMut(MetricId, Option<ResourceNumber>, u64)) {
+        for filesystem in &self.mounts {
+            let (Some(space), Some(_)) = (filesystem.space, filesystem.resource) else { continue };
+            put(metric::FILESYSTEM_USAGE, filesystem.resource, space.used_bytes);
+            put(metric::FILESYSTEM_LIMIT, filesystem.resource, space.limit_bytes);
+            put(metric::FILESYSTEM_AVAILABLE, filesystem.resource, space.available_bytes);
+            put(metric::FILESYSTEM_INODES, filesystem.resource, space.inodes);
+            put(metric::FILESYSTEM_INODES_FREE, filesystem.resource, space.inodes_free);
+        }
+        if let Some(space) = self.holding(KUBELET_DIRECTORY).and_then(|found| found.space) {
+            put(metric::EPHEMERAL_STORAGE_USAGE, None, space.used_bytes);
+        }
+    }
+
+    /// The filesystem with the longest mount point above a directory.
+    fn holding(&self, directory: &str) -> Option<&Filesystem> {
+        let above = self.mounts.iter().filter(|mount| is_at_or_below(directory, &mount.point));
+        above.max_by_key(|mount| mount.point.len())
+    }
+}
+
+impl Filesystem {
+    /// btrfs gives each subvolume a device of its own, so there the numbers tell nothing; it has
+    /// major 0 then, as no disk has.
+    fn is_seen(&self) -> bool {
+        let Ok(stat) = stat(self.path.as_str()) else { return false };
+        let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
+        self.device == DeviceNumber { major, minor } || self.device.major == 0 && major == 0
+    }
+}
+
+fn space(path: &str) -> Option<Space> {
+    let StatVfs { f_frsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, .. } =
+        statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(f_frsize);
+    Some(Space {
+        limit_bytes: bytes(f_blocks),
+        used_bytes: bytes(f_blocks.saturating_sub(f_bfree)),
+        available_bytes: bytes(f_bavail),
+        inodes: f_files,
+        inodes_free: f_ffree,
+    })
+}
+
+/// What is needed of a mount to choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    device: DeviceNumber,
+    point: String,
+    is_local: bool,
+    is_remote: bool,
+}
+
+impl Candidate {
+    fn new(mount: &Mount<'_>) -> Self {
+        Self {
+            device: mount.device,
+            point: mountinfo::path(mount.point).to_string_lossy().into_owned(),
+            is_local: LOCAL_KINDS.contains(&mount.kind),
+            is_remote: REMOTE_KINDS.contains(&mount.kind) || mount.kind.starts_with(b"fuse"),
+        }
+    }
+}
+
+/// Each local filesystem once, and `/`.
+fn choose(mut mounts: Vec<Candidate>) -> Vec<(DeviceNumber, String)> {
+    // A node whose root is remote hangs with its server whatever the agent does.
+    let remote = mounts.iter().filter(|mount| mount.is_remote && mount.point != "/");
+    let remote: Vec<String> = remote.map(|mount| mount.point.clone()).collect();
+    // The last mount at a point covers the others.
+    mounts.reverse();
+    mounts.sort_by_key(|mount| mount.point.len());
+    let mut chosen: Vec<(DeviceNumber, String)> = Vec::new();
+    for mount in mounts {
+        let is_root = mount.point == "/" && !chosen.iter().any(|(_, point)| point == "/");
+        let is_wanted = is_root || mount.is_local;
+        let is_behind_remote = remote.iter().any(|remote| is_at_or_below(&mount.point, remote));
+        let is_known = chosen.iter().any(|(device, _)| *device == mount.device);
+        if is_wanted && !is_behind_remote && !is_known {
+            chosen.push((mount.device, mount.point));
+        }
+    }
+    chosen
+}
+
+fn is_at_or_below(path: &str, directory: &str) -> bool {
+    let rest = path.strip_prefix(directory.trim_end_matches('/'));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(lines: &[&str]) -> Vec<String> {
+        let text = lines.join("\n");
+        let mut mounts = Vec::new();
+        mountinfo::each(text.as_bytes(), |mount| mounts.push(Candidate::new(&mount))).unwrap();
+        choose(mounts).into_iter().map(|(_, point)| point).collect()
+    }
+
+    #[test]
+    fn a_filesystem_counts_once_at_its_shortest_point() {
+        let lines = [
+            "1 0 254:0 /var /run/netns rw - ext4 /dev/vda rw",
+            "2 0 254:0 / / rw - ext4 /dev/vda rw",
+            "3 0 254:1 / /mnt/disk rw - xfs /dev/vdb rw",
+            "4 0 254:1 /pv /var/lib/kubelet/pods/1/volumes/x rw - xfs /dev/vdb rw",
+        ];
+        assert_eq!(chosen(&lines), ["/", "/mnt/disk"]);
+    }
+
+    #[test]
+    fn the_kernels_own_filesystems_hold_no_data() {
+        let lines = ["1 0 0:21 / /proc rw - proc proc rw", "2 0 0:25 / /run rw - tmpfs run rw"];
+        assert!(chosen(&lines).is_empty());
+    }
+
+    #[test]
+    fn the_root_counts_whatever_it_is() {
+        assert_eq!(chosen(&["1 0 0:40 / / rw - overlay overlay rw"]), ["/"]);
+    }
+
+    #[test]
+    fn nothing_behind_a_network_filesystem_is_touched() {
+        let lines = [
+            "1 0 254:0 / / rw - ext4 /dev/vda rw",
+            "2 0 0:50 / /net rw - nfs4 server:/ rw",
+            "3 0 254:1 / /net/disk rw - ext4 /dev/vdb rw",
+            "4 0 254:2 / /network rw - ext4 /dev/vdc rw",
+        ];
+        assert_eq!(chosen(&lines), ["/", "/network"]);
+    }
+}

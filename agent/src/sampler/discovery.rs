@@ -1,0 +1,244 @@
+//! Turns directories that came and went into entities that are declared and retired.
+//!
+//! The first tree is looked at every tick, the others when it changed and every slow turn: runtimes
+//! make a container's directory in all of them. Which path an entity retired from is not
+//! looked at again in the same tick: the runtime may be half-way through removing it.
+
+use tally_proto::{
+    declaration::EntityNumber,
+    message::Declarations,
+    name::CgroupPath,
+    tick::{Tick, UnixMs},
+};
+
+use super::{
+    Host,
+    member::{Kind, OwnNetwork},
+    population::Population,
+    processes::first_processes,
+};
+use crate::{
+    cgroup::Cgroup,
+    host::{
+        files::Location,
+        mounts::Hierarchies,
+        tree::{Change, Tree, path_of},
+        unreadable::Reason,
+    },
+    identity::{Container, Identity, identify},
+    parse::{proc_stat, process_stat},
+};
+
+/// The only process of a sandbox.
+const PAUSE: &[u8] = b"pause";
+
+/// A runtime's process before it becomes the container's.
+const RUNTIMES: [&[u8]; 2] = [b"runc:", b"crun"];
+
+/// Watches the trees.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    trees: Vec<Tree>,
+    changes: Vec<Change>,
+    /// Members whose cgroup vanished while they were read.
+    pub gone: Vec<EntityNumber>,
+    /// Paths that retired in this tick.
+    retired: Vec<(String, Tick)>,
+    /// Containers that wait one tick for their process.
+    held_back: Vec<(String, Tick)>,
+}
+
+impl Discovery {
+    /// Nothing is known yet.
+    pub(super) fn new(hierarchies: &Hierarchies) -> Self {
+        let watches = |path: &str| identify(path).entities_below;
+        let trees = hierarchies.trees();
+        Self {
+            trees: trees.iter().map(|mount| Tree::new(mount, watches)).collect(),
+            changes: Vec::new(),
+            gone: Vec::new(),
+            retired: Vec::new(),
+            held_back: Vec::new(),
+        }
+    }
+
+    /// Looks at the trees, declares what came and retires what went.
+    pub(super) fn look(
+        &mut self,
+        host: &mut Host,
+        population: &mut Population,
+        said: &mut Declarations,
+        tick: Tick,
+        is_full: bool,
+    ) {
+        self.retired.retain(|(_, retired)| *retired == tick);
+        if population.at("/").is_none() {
+            admit_node(host, population, said);
+        }
+        for (place, tree) in self.trees.iter_mut().enumerate() {
+            if place == 0 || is_full || !self.changes.is_empty() {
+                tree.look(&host.files.budget, &mut host.files.unreadable, &mut self.changes);
+            }
+        }
+        if self.changes.is_empty() {
+            return;
+        }
+        for change in std::mem::take(&mut self.changes) {
+            match change {
+                Change::Came(path) => self.admit(host, population, said, tick, &path),
+                Change::Went(path) => {
+                    population.retire(&path, said);
+                    self.retire(path, tick);
+                }
+            }
+        }
+        let watched: usize = self.trees.iter().map(Tree::watched).sum();
+        let members = population.members().count();
+        // One more for each member's interfaces.
+        host.files.budget.plan(members * (Cgroup::hot_files(&host.hierarchies) + 1) + watched);
+    }
+
+    /// Retires the members that vanished while they were read; says whether there were any.
+    pub(super) fn retire_gone(
+        &mut self,
+        population: &mut Population,
+        said: &mut Declarations,
+    ) -> bool {
+        let gone = std::mem::take(&mut self.gone);
+        for number in &gone {
+            let Some(member) = population.get_mut(*number) else { continue };
+            let (path, tick) = (member.path.clone(), member.read_at);
+            if let (Some(path), Some(tick)) = (path, tick) {
+                population.retire(&path, said);
+                self.retire(path.to_string(), tick);
+            }
+        }
+        !gone.is_empty()
+    }
+
+    fn retire(&mut self, path: String, tick: Tick) {
+        for tree in &mut self.trees {
+            tree.forget(&path);
+        }
+        self.retired.push((path, tick));
+    }
+
+    fn admit(
+        &mut self,
+        host: &mut Host,
+        population: &mut Population,
+        said: &mut Declarations,
+        tick: Tick,
+        path: &str,
+    ) {
+        if let Some(member) = population.at(path).and_then(|known| population.get_mut(known)) {
+            // Another tree has it now too.
+            member.try_again();
+            return;
+        }
+        let waits = self.retired.iter().any(|(retired, _)| retired == path)
+            || matches!(identify(path).what, Identity::PodContainer(..))
+                && self.is_held_back(host, tick, path);
+        if waits {
+            self.trees.iter_mut().for_each(|tree| tree.forget(path));
+            return;
+        }
+        let Ok(name) = CgroupPath::parse(path) else {
+            host.files.unreadable.count("cgroup", path, Reason::BadName);
+            return;
+        };
+        let Some(kind) = kind_of(host, population, said, path) else { return };
+        let is_sandbox = matches!(kind, Kind::PodContainer { sandbox: true, .. });
+        let (start, parent) = (self.start_of(path), population.above(path));
+        let admitted = population.admit(host, kind, Some(name), said, |member| {
+            member.start = start;
+            member.parent = parent;
+        });
+        match (admitted, parent.and_then(|pod| population.get_mut(pod))) {
+            (None, _) => host.files.unreadable.count("entities", path, Reason::TooMany),
+            // A new sandbox has a new network.
+            (Some(_), Some(pod)) if is_sandbox => pod.network = OwnNetwork::Unknown,
+            _ => (),
+        }
+    }
+
+    /// Whether a container's process is not its own yet, so that nobody can tell what it is. It waits
+    /// for one tick, no longer.
+    fn is_held_back(&mut self, host: &mut Host, tick: Tick, path: &str) -> bool {
+        self.held_back.retain(|(_, since)| tick.0.saturating_sub(since.0) <= 3600);
+        if let Some((_, since)) = self.held_back.iter().find(|(held, _)| held == path) {
+            return *since == tick;
+        }
+        let is_starting = match &process_names(host, path)[..] {
+            [] => true,
+            names => {
+                names.iter().any(|name| RUNTIMES.iter().any(|prefix| name.starts_with(prefix)))
+            }
+        };
+        if is_starting {
+            self.held_back.push((path.to_owned(), tick));
+        }
+        is_starting
+    }
+
+    /// When a cgroup's directory was made: the earliest of all trees, as the kernel may show a later
+    /// time where it had to look the directory up again.
+    fn start_of(&self, path: &str) -> Option<UnixMs> {
+        let times = self.trees.iter().filter_map(|tree| {
+            let stat = rustix::fs::stat(path_of(tree.mount(), path)).ok()?;
+            let seconds = i64::try_from(stat.st_mtime).ok()?;
+            let ms = i64::try_from(stat.st_mtime_nsec / 1_000_000).ok()?;
+            seconds.checked_mul(1000)?.checked_add(ms)
+        });
+        times.min().map(UnixMs)
+    }
+}
+
+/// What an entity at that path is; `None` when there is none.
+fn kind_of(
+    host: &mut Host,
+    population: &mut Population,
+    said: &mut Declarations,
+    path: &str,
+) -> Option<Kind> {
+    match identify(path).what {
+        Identity::Node | Identity::Part => None,
+        Identity::Pod(uid) => Some(Kind::Pod(uid)),
+        Identity::FreeContainer(container) => Some(Kind::Free(Some(container))),
+        Identity::Group => Some(Kind::Free(None)),
+        Identity::PodContainer(uid, container) => {
+            let pod = match population.pod(&uid) {
+                Some(pod) => pod,
+                None => population.admit(host, Kind::Pod(uid), None, said, |_| ())?,
+            };
+            Some(pod_container(host, pod, container, path))
+        }
+    }
+}
+
+fn pod_container(host: &mut Host, pod: EntityNumber, container: Container, path: &str) -> Kind {
+    let names = process_names(host, path);
+    let sandbox = matches!(&names[..], [name] if name == PAUSE);
+    Kind::PodContainer { pod, container, sandbox }
+}
+
+/// The names of some of a group's processes.
+fn process_names(host: &mut Host, path: &str) -> Vec<Vec<u8>> {
+    let processes = first_processes(&mut host.files, &host.process_trees, path);
+    let name = |process: u32| {
+        let directory = format!("/{process}");
+        let at = Location { mount: host.node.proc(), directory: &directory, name: "stat" };
+        host.files.read_once(at, |text| Ok(process_stat::parse(text)?.name.to_vec()))
+    };
+    processes.into_iter().filter_map(name).collect()
+}
+
+fn admit_node(host: &mut Host, population: &mut Population, said: &mut Declarations) {
+    let at = Location { mount: host.node.proc(), directory: "/", name: "stat" };
+    let booted = host.files.read_once(at, |text| Ok(proc_stat::parse(text)?.boot_unix_s));
+    let start = booted.flatten().and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000));
+    let Ok(path) = CgroupPath::parse("/") else { return };
+    population.admit(host, Kind::Node, Some(path), said, |member| {
+        member.start = start.map(UnixMs);
+    });
+}

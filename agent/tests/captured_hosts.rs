@@ -1,0 +1,186 @@
+//! Every captured host must come out as the oracle beside it says: each entity, each value.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+use tally_agent::{
+    once::{Frame, Meanings, render},
+    sampler::{Sampler, SamplerOptions},
+};
+use tally_proto::{
+    columns::Builder,
+    tick::{Resolution, Tick},
+};
+
+const HOSTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/hosts");
+
+/// A line of a txtar archive that begins an entry.
+enum Entry<'a> {
+    File(&'a str),
+    Link(&'a str, &'a str),
+}
+
+fn entry(line: &str) -> Option<Entry<'_>> {
+    let inner = line.trim_end().strip_prefix("-- ")?.strip_suffix(" --")?;
+    Some(match inner.split_once(" -> ") {
+        Some((path, target)) => Entry::Link(path, target),
+        None => Entry::File(inner),
+    })
+}
+
+/// Lays a txtar archive out below `root`.
+fn unpack(archive: &str, root: &Path) {
+    let mut file: Option<(PathBuf, String)> = None;
+    let write = |file: Option<(PathBuf, String)>| {
+        if let Some((path, text)) = file {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    };
+    for line in archive.split_inclusive('\n') {
+        match entry(line) {
+            Some(Entry::File(path)) => {
+                write(file.replace((root.join(path), String::new())));
+            }
+            Some(Entry::Link(path, target)) => {
+                write(file.take());
+                let path = root.join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                symlink(target, path).unwrap();
+            }
+            None => {
+                if let Some((_, text)) = &mut file {
+                    text.push_str(line);
+                }
+            }
+        }
+    }
+    write(file);
+}
+
+/// One reading. A container whose process the capture lacks waits for a tick, hence two.
+fn read(root: &Path) -> Value {
+    let mut sampler =
+        Sampler::open(SamplerOptions::new(root, Resolution::from_seconds(1).unwrap())).unwrap();
+    let (mut builder, mut meanings) = (Builder::new(), Meanings::default());
+    let mut last = Frame::default();
+    for tick in [100, 101] {
+        meanings.apply(sampler.read(Tick(tick), &mut || 0, &mut builder));
+        last = Frame { tick: Tick(tick), columns: builder.finish().clone() };
+    }
+    assert_eq!(sampler.unreadable(), []);
+    let mut reading = render(&meanings, &Frame::default(), &last);
+    reading["cgroup"] = sampler.layout().to_string().into();
+    reading
+}
+
+/// What the oracle does not tell: it is of the node's own files, of the machine the test runs on, or
+/// of all interfaces. Other tests guard it.
+fn is_beyond_the_oracle(kind: &str, metric: &str) -> bool {
+    const OF_THE_NODE: [&str; 9] = [
+        "cpu/load",
+        "threads/count",
+        "threads/limit",
+        "processes/limit",
+        "memory/oom_kills",
+        "memory/swap",
+        "ephemeral_storage/usage",
+        "memory/page_faults",
+        "memory/major_page_faults",
+    ];
+    metric.starts_with("network/interface/")
+        || kind == "node"
+            && (OF_THE_NODE.contains(&metric)
+                || ["agent/", "filesystem/", "disk/"].iter().any(|of| metric.starts_with(of)))
+}
+
+type Entities = BTreeMap<String, BTreeMap<String, Value>>;
+
+/// Entities by cgroup, each with its fields and values by name.
+fn entities(reading: &Value) -> Entities {
+    let list = reading["entities"].as_array().unwrap();
+    list.iter()
+        .map(|entity| (entity["cgroup"].as_str().unwrap().to_owned(), facts(entity)))
+        .collect()
+}
+
+fn facts(entity: &Value) -> BTreeMap<String, Value> {
+    let kind = entity["kind"].as_str().unwrap();
+    let mut facts = BTreeMap::new();
+    for field in ["kind", "pod_uid", "container_id", "runtime"] {
+        if let Some(value) = entity.get(field) {
+            facts.insert(field.to_owned(), value.clone());
+        }
+    }
+    for (metric, value) in entity["metrics"].as_object().unwrap() {
+        if metric != "uptime" && !is_beyond_the_oracle(kind, metric) {
+            facts.insert(metric.clone(), value.clone());
+        }
+    }
+    for row in entity["labeled"].as_array().unwrap() {
+        let metric = row["metric"].as_str().unwrap();
+        if !is_beyond_the_oracle(kind, metric) {
+            facts.insert(format!("{metric} {}", row["labels"]), row["value"].clone());
+        }
+    }
+    facts
+}
+
+/// Every difference, one a line.
+fn differences(expected: &Entities, found: &Entities) -> Vec<String> {
+    let none = BTreeMap::new();
+    let mut differences = Vec::new();
+    for cgroup in
+        expected.keys().chain(found.keys().filter(|cgroup| !expected.contains_key(*cgroup)))
+    {
+        let [expected, found] = [expected, found].map(|all| all.get(cgroup).unwrap_or(&none));
+        for fact in expected.keys().chain(found.keys().filter(|fact| !expected.contains_key(*fact)))
+        {
+            let values = [expected, found].map(|all| all.get(fact));
+            if values[0] != values[1] {
+                differences.push(format!(
+                    "{cgroup} {fact}: expected {:?}, found {:?}",
+                    values[0], values[1]
+                ));
+            }
+        }
+    }
+    differences
+}
+
+fn check(capture: &Path) -> Result<(), String> {
+    let root = tempfile::tempdir().unwrap();
+    unpack(&fs::read_to_string(capture).unwrap(), root.path());
+    let expected = fs::read_to_string(capture.with_extension("expected.json")).unwrap();
+    let expected: Value = serde_json::from_str(&expected).unwrap();
+    let found = read(root.path());
+    let mut differences = differences(&entities(&expected), &entities(&found));
+    if expected["cgroup"] != found["cgroup"] {
+        differences
+            .push(format!("layout: expected {}, found {}", expected["cgroup"], found["cgroup"]));
+    }
+    let name = capture.file_name().unwrap().to_string_lossy().into_owned();
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{name}:\n  {}", differences.join("\n  ")))
+    }
+}
+
+#[test]
+fn every_captured_host_is_read_as_its_oracle_says() {
+    let mut captures: Vec<PathBuf> = fs::read_dir(HOSTS)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "txtar"))
+        .collect();
+    captures.sort();
+    assert!(!captures.is_empty(), "no capture in {HOSTS}");
+    let wrong: Vec<String> = captures.iter().filter_map(|capture| check(capture).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
