@@ -7,12 +7,18 @@
 //! ```
 
 pub mod admission;
+pub mod app;
 pub mod clock;
+pub mod grpc;
 pub mod ingest;
 pub mod inventory;
+pub mod inventory_file;
 pub mod model;
 pub mod query;
+pub mod rest;
 pub mod rollup;
 pub mod roster;
 pub mod schema;
 pub mod self_metrics;
+pub mod settings;
+pub mod telemetry;

@@ -1,0 +1,224 @@
+//! The aggregator as it runs: reads the clock, opens the ports, starts the servers, stops them.
+//!
+//! It can run inside another program (the `tally` binary, tests), with a clock of that program's
+//! choice and on ports that the kernel picks.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, anyhow};
+use tally_proto::tick::UnixMs;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+    time::interval,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::Rules,
+    clock::{Clock, Now},
+    grpc::{self, GrpcError},
+    ingest::IngestService,
+    inventory_file::{self, BadInventoryFile},
+    model::Model,
+    query::Queries,
+    rest::{self, Rest},
+    self_metrics::SelfMetrics,
+    settings::Settings,
+    telemetry::chain,
+};
+
+/// How often ticks are looked at: a tick closes at most this much later than its grace.
+const CLOSE_EVERY: Duration = Duration::from_millis(200);
+
+/// How often objects that left the window are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// Why the aggregator cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port is taken, or an address is not this host's.
+    #[error("cannot listen on {address} ({flag})")]
+    Listen {
+        /// The flag that says where.
+        flag: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// An inventory file is missing or broken.
+    #[error(transparent)]
+    Inventory(#[from] BadInventoryFile),
+}
+
+/// An aggregator that runs. Dropping it stops it at once; [`Running::stop`] lets it finish.
+#[derive(Debug)]
+pub struct Running {
+    /// Where HTTP is answered.
+    pub rest_addr: SocketAddr,
+    /// Where agents deliver.
+    pub grpc_addr: SocketAddr,
+    model: Arc<Model>,
+    inventory: Vec<PathBuf>,
+    stop: CancellationToken,
+    servers: JoinSet<Result<(), GrpcError>>,
+}
+
+/// Runs until SIGTERM or SIGINT; SIGHUP reads the inventory again.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
+    let mut running = start(settings, system_clock()).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => match running.reload_inventory().await {
+                Ok(()) => tracing::info!("inventory read again"),
+                Err(error) => tracing::error!(
+                    error = chain(&error),
+                    "the inventory stays as it was; correct the file and send SIGHUP again"
+                ),
+            },
+            ended = running.ended() => return Err(ended),
+        }
+    }
+    tracing::info!("stopping");
+    running.stop().await;
+    Ok(())
+}
+
+/// Begins: when this returns, both ports are open and the inventory is read.
+pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartError> {
+    let (rest_listener, rest_addr) = listen("--rest-listen", settings.rest_listen).await?;
+    let (grpc_listener, grpc_addr) = listen("--grpc-listen", settings.grpc_listen).await?;
+    let window_ms = u64::try_from(settings.model_window.as_millis()).unwrap_or(u64::MAX);
+    let model = Arc::new(Model::new(settings.resolution, window_ms));
+    let rules = Rules {
+        resolution: settings.resolution,
+        clock_skew_ms: i64::try_from(settings.max_clock_skew.as_millis()).unwrap_or(i64::MAX),
+        entities_per_node: settings.max_entities_per_node,
+    };
+    let metrics = SelfMetrics::default();
+    let ingest = IngestService::new(
+        Arc::clone(&model),
+        rules,
+        settings.max_streams,
+        metrics.clone(),
+        clock.clone(),
+    );
+    let stop = CancellationToken::new();
+    let upkeep = upkeep(Arc::clone(&model), clock.clone(), metrics.clone(), stop.clone());
+    let rest = Rest::new(Queries::new(Arc::clone(&model)), clock, metrics);
+    let mut running = Running {
+        rest_addr,
+        grpc_addr,
+        model,
+        inventory: settings.inventory,
+        stop: stop.clone(),
+        servers: JoinSet::new(),
+    };
+    running.reload_inventory().await?;
+    running.servers.spawn(upkeep);
+    running.servers.spawn(grpc::serve(grpc_listener, ingest, stop.clone()));
+    running.servers.spawn(async move {
+        rest::listen::serve(rest_listener, rest.router(), stop).await;
+        Ok(())
+    });
+    tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
+    Ok(running)
+}
+
+impl Running {
+    /// Questions to the live model, for programs that run the aggregator inside.
+    pub fn queries(&self) -> Queries {
+        Queries::new(Arc::clone(&self.model))
+    }
+
+    /// Reads the inventory files again. On an error everything stays as it was.
+    pub async fn reload_inventory(&self) -> Result<(), BadInventoryFile> {
+        let paths = self.inventory.clone();
+        let read = tokio::task::spawn_blocking(move || inventory_file::read(&paths)).await;
+        let inventory = read.map_err(|error| BadInventoryFile::Read {
+            path: self.inventory.first().cloned().unwrap_or_default(),
+            source: io::Error::other(error),
+        })?;
+        self.model.set_inventory(inventory?);
+        Ok(())
+    }
+
+    /// Waits for a server that ends unasked, and says why.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match self.servers.join_next().await {
+            Some(Ok(Err(error))) => error.into(),
+            Some(Err(error)) => anyhow::Error::new(error).context("a server failed"),
+            Some(Ok(Ok(()))) | None => anyhow!("a server ended unasked"),
+        }
+    }
+
+    /// Takes no more connections, ends agents' streams, lets answers under way finish.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while let Some(ended) = self.servers.join_next().await {
+            match ended {
+                Ok(Ok(())) => (),
+                Ok(Err(error)) => tracing::warn!(error = chain(&error), "a server ended badly"),
+                Err(error) => tracing::warn!(error = chain(&error), "a server ended badly"),
+            }
+        }
+    }
+}
+
+/// Closes ticks whose grace is over, and forgets what left the window.
+async fn upkeep(
+    model: Arc<Model>,
+    clock: Clock,
+    metrics: SelfMetrics,
+    stop: CancellationToken,
+) -> Result<(), GrpcError> {
+    let mut closing = interval(CLOSE_EVERY);
+    let mut sweeping = interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = closing.tick() => {
+                let closed = model.advance(clock.now());
+                metrics.ticks_closed.inc_by(closed);
+            }
+            _ = sweeping.tick() => {
+                let entities = model.sweep();
+                metrics.entities.set(i64::try_from(entities).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+/// The host's clocks.
+#[expect(clippy::disallowed_methods, reason = "this is where the clock is read")]
+pub fn system_clock() -> Clock {
+    let began = Instant::now();
+    Clock::new(move || {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let unix = UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+        Now { unix, elapsed: began.elapsed() }
+    })
+}
+
+async fn listen(
+    flag: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { flag, address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}

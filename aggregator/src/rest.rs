@@ -1,0 +1,174 @@
+//! The HTTP side: Heapster's model and export API, the probes, and the server's own metrics.
+//!
+//! ```text
+//! listen                      connections
+//! route                       a path -> what it is for       (pure)
+//! parameters, time, percent   a query -> range and labels    (pure)
+//! accept                      what the client can read       (pure)
+//! api                         a question -> its answer
+//! series, export_schema, pretty, exposition, health          forms of answers (pure)
+//! answer, export              answers with their headers
+//! process                     what the process itself uses
+//! ```
+//! Everything is asked of [`Queries`]; nothing here knows the pipeline.
+
+mod accept;
+mod answer;
+mod api;
+mod export;
+mod export_schema;
+mod exposition;
+mod health;
+pub mod listen;
+mod parameters;
+mod percent;
+mod pretty;
+mod process;
+mod route;
+mod series;
+mod time;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::State, response::Response};
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
+    header::{CACHE_CONTROL, VARY},
+    request::Parts,
+};
+use prometheus_client::registry::Registry;
+use tower_http::compression::CompressionLayer;
+
+use self::{
+    answer::Wish, api::Asked, parameters::Parameters, process::ProcessCollector, route::Route,
+};
+use crate::{
+    clock::Clock,
+    query::Queries,
+    self_metrics::{self, SelfMetrics},
+};
+
+/// Answers HTTP requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Rest(Arc<Inner>);
+
+struct Inner {
+    queries: Queries,
+    clock: Clock,
+    metrics: SelfMetrics,
+    registry: Registry,
+}
+
+/// Marks an answer that is never compressed.
+#[derive(Clone, Copy)]
+struct Verbatim;
+
+impl Rest {
+    /// Answers from `queries`, at the time of `clock`, and shows `metrics`.
+    pub fn new(queries: Queries, clock: Clock, metrics: SelfMetrics) -> Self {
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        registry.register_collector(Box::new(ProcessCollector));
+        Self(Arc::new(Inner { queries, clock, metrics, registry }))
+    }
+
+    /// The service for [`listen`].
+    pub fn router(self) -> Router {
+        let compressed = CompressionLayer::new().compress_when(compressible);
+        Router::new().fallback(answered).layer(compressed).with_state(self)
+    }
+
+    async fn answer(&self, request: &Parts, route: Route, wish: Wish) -> Response {
+        let method = &request.method;
+        let question = match route {
+            Route::Healthz => return self.healthz(),
+            _ if method == Method::OPTIONS => return answer::methods(),
+            _ if method != Method::GET && method != Method::HEAD => {
+                return answer::method_not_allowed(wish);
+            }
+            Route::Livez => return answer::text(StatusCode::OK, "ok"),
+            Route::Readyz => return self.readyz(),
+            Route::OwnMetrics => return self.own_metrics(&request.headers),
+            Route::Api(question) => question,
+        };
+        if !wish.json {
+            let message = "not acceptable: this path answers application/json";
+            return answer::failure(wish, StatusCode::NOT_ACCEPTABLE, message);
+        }
+        let parameters = Parameters::parse(request.uri.query().unwrap_or(""));
+        let wish = Wish { pretty: parameters.pretty(), ..wish };
+        let asked = Asked { method, wish, parameters: &parameters, now: self.0.clock.now() };
+        api::answer(&self.0.queries, question, asked).await
+    }
+
+    /// Heapster's probe, for every method and never compressed.
+    fn healthz(&self) -> Response {
+        let mut answer = match self.missing() {
+            None => answer::text(StatusCode::OK, "ok"),
+            Some(_) => answer::text(StatusCode::INTERNAL_SERVER_ERROR, health::UNHEALTHY),
+        };
+        answer.extensions_mut().insert(Verbatim);
+        answer
+    }
+
+    fn readyz(&self) -> Response {
+        match self.missing() {
+            None => answer::text(StatusCode::OK, "ok"),
+            Some(missing) => answer::text(StatusCode::SERVICE_UNAVAILABLE, missing),
+        }
+    }
+
+    fn own_metrics(&self, headers: &HeaderMap) -> Response {
+        let text = exposition::openmetrics(&self.0.registry);
+        if accept::prefers_openmetrics(headers) {
+            answer::text_of_type(exposition::OPENMETRICS, text)
+        } else {
+            answer::text_of_type(exposition::PROMETHEUS, exposition::prometheus(&text))
+        }
+    }
+
+    fn missing(&self) -> Option<String> {
+        health::missing(self.0.queries.newest_tick(), self.0.clock.now())
+    }
+
+    fn count(&self, route: &'static str, status: StatusCode, took: Duration) {
+        let metrics = &self.0.metrics;
+        let request = self_metrics::Request { route, code: status.as_u16() };
+        metrics.http_requests.get_or_create(&request).inc();
+        let route = self_metrics::RequestRoute { route };
+        metrics.http_duration.get_or_create(&route).observe(took.as_secs_f64());
+    }
+}
+
+async fn answered(State(rest): State<Rest>, request: Request<Body>) -> Response {
+    let began = rest.0.clock.elapsed();
+    // A request's body means nothing here; the server reads past it.
+    let (request, _) = request.into_parts();
+    let path = request.uri.path();
+    let wish = Wish { json: accept::takes_json(&request.headers), pretty: false };
+    let (pattern, mut answer) = match (route::cleaned(path), route::route(path)) {
+        (Some(clean), _) => ("moved", moved(wish, &request, clean)),
+        (None, Some(route)) => (route.pattern(), rest.answer(&request, route, wish).await),
+        (None, None) => ("unknown", answer::failure(wish, StatusCode::NOT_FOUND, "no such path")),
+    };
+    let headers = answer.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("accept"));
+    // Every answer is about this moment.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let took = rest.0.clock.elapsed().saturating_sub(began);
+    rest.count(pattern, answer.status(), took);
+    answer
+}
+
+fn moved(wish: Wish, request: &Parts, clean: String) -> Response {
+    let target = match request.uri.query() {
+        Some(query) => format!("{clean}?{query}"),
+        None => clean,
+    };
+    answer::moved(wish, &target)
+}
+
+/// Whatever its length, as Heapster did: who asks for gzip gets gzip.
+fn compressible(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<Verbatim>().is_none()
+}

@@ -1,0 +1,127 @@
+//! Answers the questions under /api/v1.
+
+use std::{borrow::Borrow, fmt::Display};
+
+use axum::response::Response;
+use http::{Method, StatusCode};
+use serde::{Serialize, Serializer};
+use tally_proto::{metric::MetricName, tick::UnixMs};
+
+use super::{
+    answer::{self, Wish},
+    export,
+    export_schema::ExportSchema,
+    parameters::{Parameters, SeriesParameters},
+    route::{List, Question, Subject},
+    series::{Series, SeriesList},
+};
+use crate::query::Queries;
+
+/// Pods in one pod-list, repeats included: it bounds the answer, whatever the path's length.
+const PODS_PER_LIST: usize = 10_000;
+
+/// A question with all that its answer depends on.
+pub(super) struct Asked<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// How the answer should look.
+    pub wish: Wish,
+    /// The query's parameters.
+    pub parameters: &'a Parameters,
+    /// The end of ranges that have none.
+    pub now: UnixMs,
+}
+
+/// Answers `question`. Whatever may be long is made on a blocking thread.
+pub(super) async fn answer(queries: &Queries, question: Question, asked: Asked<'_>) -> Response {
+    let Asked { method, wish, parameters, now } = asked;
+    match question {
+        Question::Export if method == Method::HEAD => export::streamed(wish, std::iter::empty()),
+        Question::Export => export::streamed(wish, queries.export()),
+        Question::ExportSchema => answer::json(wish, &ExportSchema::new()),
+        Question::List(names) => {
+            let queries = queries.clone();
+            on_blocking_thread(wish, move || list(&queries, &names, wish)).await
+        }
+        Question::MetricNames(subject) => {
+            answer::json(wish, &Names(metric_names(queries, &subject)))
+        }
+        Question::Series(subject, metric) => match parameters.series(now) {
+            Ok(asked) => answer::json(wish, &series(queries, &subject, &metric, &asked)),
+            Err(bad) => bad_request(wish, bad),
+        },
+        Question::PodList(pods, _) if PODS_PER_LIST < pods.len() => {
+            bad_request(wish, format_args!("a pod-list has at most {PODS_PER_LIST} pods"))
+        }
+        Question::PodList(pods, metric) => match parameters.series(now) {
+            Ok(asked) => {
+                let queries = queries.clone();
+                let list = move || answer::json(wish, &pod_list(&queries, &pods, &metric, &asked));
+                on_blocking_thread(wish, list).await
+            }
+            Err(bad) => bad_request(wish, bad),
+        },
+    }
+}
+
+async fn on_blocking_thread(
+    wish: Wish,
+    make: impl FnOnce() -> Response + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(make).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let message = "the server is stopping or failed to make this answer";
+            answer::failure(wish, StatusCode::INTERNAL_SERVER_ERROR, message)
+        }
+    }
+}
+
+fn list(queries: &Queries, list: &List, wish: Wish) -> Response {
+    match list {
+        List::Keys => {
+            let mut keys: Vec<_> = queries.keys().iter().map(ToString::to_string).collect();
+            keys.sort_unstable();
+            answer::json(wish, &keys)
+        }
+        List::Nodes => answer::json(wish, &Names(queries.nodes())),
+        List::Namespaces => answer::json(wish, &Names(queries.namespaces())),
+        List::Pods(namespace) => answer::json(wish, &Names(queries.pods(namespace))),
+        List::Containers(namespace, pod) => {
+            answer::json(wish, &Names(queries.containers(namespace, pod)))
+        }
+        List::FreeContainers(node) => answer::json(wish, &Names(queries.free_containers(node))),
+    }
+}
+
+fn metric_names(queries: &Queries, subject: &Subject) -> Vec<MetricName> {
+    subject.as_ref().map(|entity| queries.metric_names(entity)).unwrap_or_default()
+}
+
+fn series(queries: &Queries, subject: &Subject, metric: &str, asked: &SeriesParameters) -> Series {
+    let points =
+        subject.as_ref().map(|entity| queries.series(entity, metric, &asked.labels, asked.range));
+    points.unwrap_or_default().into()
+}
+
+fn pod_list(
+    queries: &Queries,
+    pods: &[Subject],
+    metric: &str,
+    asked: &SeriesParameters,
+) -> SeriesList {
+    SeriesList { items: pods.iter().map(|pod| series(queries, pod, metric, asked)).collect() }
+}
+
+fn bad_request(wish: Wish, problem: impl Display) -> Response {
+    answer::failure(wish, StatusCode::BAD_REQUEST, &problem.to_string())
+}
+
+/// Names of any type as a JSON array, without copying them first.
+struct Names<N>(Vec<N>);
+
+impl<N: Borrow<str>> Serialize for Names<N> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(<N as Borrow<str>>::borrow))
+    }
+}

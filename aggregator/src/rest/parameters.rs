@@ -1,0 +1,182 @@
+//! The query part of a request: `start`, `end` and `labels` of a series, `pretty` of any answer.
+//!
+//! As in Heapster, unknown parameters are ignored, the first of repeated ones counts, an empty
+//! value is an absent one, and a pair with a bad escape or a semicolon does not exist.
+
+use std::collections::BTreeMap;
+
+use tally_proto::{
+    metric::{BadLabels, Labels},
+    tick::{Tick, UnixMs},
+};
+
+use super::{
+    percent,
+    time::{self, BadTime, Moment},
+};
+use crate::query::TickRange;
+
+/// The pairs of a query, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+/// What a request for series asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SeriesParameters {
+    /// From start to end, both included.
+    pub range: TickRange,
+    /// The labels to match; empty for the series without.
+    pub labels: Labels,
+}
+
+/// A parameter that cannot be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadParameter {
+    /// `start` or `end`.
+    #[error(transparent)]
+    Time(#[from] BadTime),
+    /// A pair of `labels`. The wording is Heapster's.
+    #[error("invalid label pair {0:?}")]
+    Pair(String),
+    /// Labels beyond a limit.
+    #[error("labels cannot be matched: {0}")]
+    Labels(#[from] BadLabels),
+}
+
+impl Parameters {
+    /// Takes the text after the question mark apart.
+    pub(super) fn parse(query: &str) -> Self {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty() && !pair.contains(';'));
+        Self(pairs.filter_map(decoded).collect())
+    }
+
+    /// Whether the answer should be indented for people.
+    pub(super) fn pretty(&self) -> bool {
+        let pretty = self.0.iter().find(|(key, _)| key == "pretty");
+        pretty.is_some_and(|(_, value)| !matches!(value.as_str(), "false" | "0"))
+    }
+
+    /// What a series is asked for. Without an end it reaches to `now`. Start is checked first, then
+    /// end, then labels.
+    pub(super) fn series(&self, now: UnixMs) -> Result<SeriesParameters, BadParameter> {
+        let start = self.first("start").map(time::parse).transpose()?;
+        let end = self.first("end").map(time::parse).transpose()?;
+        let labels = self.first("labels").map_or(Ok(Labels::default()), labels)?;
+        Ok(SeriesParameters { range: range(start, end.unwrap_or(now.into())), labels })
+    }
+
+    fn first(&self, key: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(name, _)| name == key)?;
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+fn decoded(pair: &str) -> Option<(String, String)> {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let decode = |text: &str| percent::decode(&text.replace('+', " "));
+    Some((decode(key)?, decode(value)?))
+}
+
+fn range(start: Option<Moment>, end: Moment) -> TickRange {
+    let first = start.map_or(Tick(0), Moment::first_tick);
+    match end.last_tick() {
+        Some(last) => TickRange { first, last },
+        None => TickRange { first: Tick(1), last: Tick(0) },
+    }
+}
+
+/// `key:value,key:value`, each split at its first colon; of a repeated key the last one counts.
+fn labels(text: &str) -> Result<Labels, BadParameter> {
+    let mut pairs = BTreeMap::new();
+    for pair in text.split(',') {
+        match pair.split_once(':') {
+            Some((key, value)) if !key.is_empty() && !value.is_empty() => pairs.insert(key, value),
+            _ => return Err(BadParameter::Pair(pair.to_owned())),
+        };
+    }
+    Ok(Labels::new(pairs)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs(100_500);
+
+    #[track_caller]
+    fn check_range(query: &str, first: u64, last: u64) {
+        let asked = Parameters::parse(query).series(NOW).unwrap();
+        let range = TickRange { first: Tick(first), last: Tick(last) };
+        assert_eq!(asked.range, range, "{query}");
+    }
+
+    #[track_caller]
+    fn check_labels(query: &str, expected: &[(&str, &str)]) {
+        let asked = Parameters::parse(query).series(NOW).unwrap();
+        assert_eq!(asked.labels, Labels::new(expected.iter().copied()).unwrap(), "{query}");
+    }
+
+    #[track_caller]
+    fn check_error(query: &str, expected: &str) {
+        let error = Parameters::parse(query).series(NOW).expect_err(query).to_string();
+        assert!(error.starts_with(expected), "{query}: {error}");
+    }
+
+    #[test]
+    fn without_parameters_the_range_is_everything_until_now() {
+        check_range("", 0, 100);
+        check_range("foo=bar&START=foo", 0, 100);
+        check_range("start=&end=", 0, 100);
+    }
+
+    #[test]
+    fn the_first_of_repeated_parameters_counts() {
+        check_range("start=1970-01-01T00:00:20Z&start=foo", 20, 100);
+    }
+
+    #[test]
+    fn a_pair_with_a_bad_escape_or_a_semicolon_does_not_exist() {
+        check_range("start=%zz", 0, 100);
+        check_range("start=1970-01-01T00:00:20Z;end=1970-01-01T00:00:30Z", 0, 100);
+    }
+
+    #[test]
+    fn an_end_before_the_epoch_leaves_nothing() {
+        check_range("end=0001-01-01T00:00:00Z", 1, 0);
+    }
+
+    #[test]
+    fn a_raw_plus_is_a_space() {
+        check_range("start=1970-01-01T05:30:20%2B05:30", 20, 100);
+        check_error("start=1970-01-01T05:30:20+05:30", "timestamp argument cannot be parsed: ");
+    }
+
+    #[test]
+    fn labels_split_at_commas_and_first_colons() {
+        check_labels("labels=resource_id:Volume:data", &[("resource_id", "Volume:data")]);
+        check_labels("labels=a%3A1,b:%202", &[("a", "1"), ("b", " 2")]);
+        check_labels("labels=a:1,a:2", &[("a", "2")]);
+        check_labels("labels=", &[]);
+    }
+
+    #[test]
+    fn an_incomplete_label_pair_is_refused() {
+        check_error("labels=foo", "invalid label pair \"foo\"");
+        check_error("labels=foo:", "invalid label pair \"foo:\"");
+        check_error("labels=:bar", "invalid label pair \":bar\"");
+        check_error("labels=a:b,", "invalid label pair \"\"");
+    }
+
+    #[test]
+    fn times_are_checked_before_labels_and_start_first() {
+        check_error("labels=foo&end=bar&start=baz", "timestamp argument cannot be parsed: \"baz\"");
+        check_error("labels=foo&end=bar", "timestamp argument cannot be parsed: \"bar\"");
+    }
+
+    #[test]
+    fn pretty_is_a_switch() {
+        let pretty = |query| Parameters::parse(query).pretty();
+        assert!(pretty("pretty") && pretty("pretty=true") && pretty("x=1&pretty="));
+        assert!(!pretty("") && !pretty("pretty=false") && !pretty("pretty=0"));
+    }
+}

@@ -1,0 +1,306 @@
+//! Flags and their environment variables, checked all at once.
+//!
+//! clap collects the texts and writes the help; [`Settings::check`] is pure and reports every
+//! fault together, each with its flag, so that nobody has to start the program five times.
+
+use std::{
+    fmt::{self, Display},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use tally_proto::{limits::ENTITIES_PER_NODE, tick::Resolution};
+
+/// Points of one series that the live model keeps at most: an hour at one second.
+const WINDOW_TICKS_MOST: u64 = 3_600;
+/// More streams than this and the descriptors of one process run out.
+const STREAMS_MOST: u64 = 100_000;
+/// A clock that is further off than this is broken, not skewed.
+const CLOCK_SKEW_MOST: Duration = Duration::from_secs(3600);
+
+/// Takes the streams of all agents, rolls them up, and answers over REST.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "tally-aggregator", version, max_term_width = 100)]
+pub struct Flags {
+    /// Address and port for HTTP: the model API, metric-export, /healthz, /metrics
+    #[arg(long, value_name = "IP:PORT", env = "TALLY_AGGREGATOR_REST_LISTEN")]
+    #[arg(default_value = "127.0.0.1:8082")]
+    pub rest_listen: String,
+
+    /// Address and port for the agents' gRPC streams
+    #[arg(long, value_name = "IP:PORT", env = "TALLY_AGGREGATOR_GRPC_LISTEN")]
+    #[arg(default_value = "127.0.0.1:8083")]
+    pub grpc_listen: String,
+
+    /// Allow unencrypted addresses other than loopback: everybody who reaches them can read all
+    /// metrics and pretend to be any node
+    #[arg(long, env = "TALLY_AGGREGATOR_ALLOW_PLAINTEXT_ON_NETWORK")]
+    pub allow_plaintext_on_network: bool,
+
+    /// Time between two samples, the same for all agents: whole seconds, 1s to 1h
+    #[arg(long, value_name = "TIME", env = "TALLY_AGGREGATOR_RESOLUTION", default_value = "15s")]
+    pub resolution: String,
+
+    /// How far back the live model reaches, at most 3600 samples
+    #[arg(long, value_name = "TIME", env = "TALLY_AGGREGATOR_MODEL_WINDOW", default_value = "15m")]
+    pub model_window: String,
+
+    /// File with a Kubernetes LIST answer of nodes, pods or namespaces in JSON; repeatable (in the
+    /// environment: separated by commas). Read at the start and again on SIGHUP
+    #[arg(long, value_name = "FILE", env = "TALLY_AGGREGATOR_INVENTORY", value_delimiter = ',')]
+    pub inventory: Vec<PathBuf>,
+
+    /// Agents' streams open at once; more are refused
+    #[arg(long, value_name = "N", env = "TALLY_AGGREGATOR_MAX_STREAMS", default_value = "6000")]
+    pub max_streams: String,
+
+    /// Pods, containers and services that one node may declare, at most 20000
+    #[arg(long, value_name = "N", env = "TALLY_AGGREGATOR_MAX_ENTITIES_PER_NODE")]
+    #[arg(default_value = "20000")]
+    pub max_entities_per_node: String,
+
+    /// How far a frame may be ahead of this host's clock, at most 1h
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "TALLY_AGGREGATOR_MAX_CLOCK_SKEW",
+        default_value = "60s"
+    )]
+    pub max_clock_skew: String,
+
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,tally_aggregator=debug
+    #[arg(long, value_name = "FILTER", env = "TALLY_AGGREGATOR_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How to log
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "TALLY_AGGREGATOR_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the program runs with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Address of the HTTP side.
+    pub rest_listen: SocketAddr,
+    /// Address of the gRPC side.
+    pub grpc_listen: SocketAddr,
+    /// Time between two samples.
+    pub resolution: Resolution,
+    /// How far back the live model reaches.
+    pub model_window: Duration,
+    /// Files of LIST answers.
+    pub inventory: Vec<PathBuf>,
+    /// Streams open at once.
+    pub max_streams: usize,
+    /// Entities of one node.
+    pub max_entities_per_node: u32,
+    /// How far a frame may be ahead of this clock.
+    pub max_clock_skew: Duration,
+}
+
+/// Everything that is wrong with the flags, one line each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(Vec<String>);
+
+impl Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl Faults {
+    /// The value, or a fault and the value that lets the check go on.
+    fn collect<T>(&mut self, flag: &str, value: Result<T, String>, otherwise: T) -> T {
+        value.unwrap_or_else(|problem| {
+            self.0.push(format!("{flag}: {problem}"));
+            otherwise
+        })
+    }
+}
+
+impl Settings {
+    /// Checks all flags, and reports all faults together.
+    pub fn check(flags: &Flags) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let wide = flags.allow_plaintext_on_network;
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let rest = listen(&flags.rest_listen, wide);
+        let grpc = listen(&flags.grpc_listen, wide);
+        let entities = (&*flags.max_entities_per_node, u64::from(ENTITIES_PER_NODE));
+        let resolution =
+            faults.collect("--resolution", resolution(&flags.resolution), Resolution::DEFAULT);
+        let window = window(&flags.model_window, resolution);
+        let settings = Self {
+            rest_listen: faults.collect("--rest-listen", rest, nowhere),
+            grpc_listen: faults.collect("--grpc-listen", grpc, nowhere),
+            resolution,
+            model_window: faults.collect("--model-window", window, Duration::ZERO),
+            inventory: flags.inventory.clone(),
+            max_streams: faults.collect(
+                "--max-streams",
+                count(&flags.max_streams, STREAMS_MOST),
+                1,
+            ),
+            max_entities_per_node: faults.collect(
+                "--max-entities-per-node",
+                count(entities.0, entities.1),
+                1,
+            ),
+            max_clock_skew: faults.collect(
+                "--max-clock-skew",
+                clock_skew(&flags.max_clock_skew),
+                Duration::ZERO,
+            ),
+        };
+        if faults.0.is_empty() { Ok(settings) } else { Err(faults) }
+    }
+}
+
+fn listen(text: &str, wide: bool) -> Result<SocketAddr, String> {
+    let numeric = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let address: SocketAddr = numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
+        format!("{text:?} is no IP address and port, such as 127.0.0.1:8082 or [::1]:8082")
+    })?;
+    if address.ip().is_loopback() || wide {
+        return Ok(address);
+    }
+    Err(format!(
+        "{address} can be reached from the network and is not encrypted; listen on 127.0.0.1, or \
+         accept that with --allow-plaintext-on-network"
+    ))
+}
+
+fn resolution(text: &str) -> Result<Resolution, String> {
+    let time = duration(text)?;
+    if time.subsec_nanos() != 0 {
+        return Err(format!("{text} is no whole number of seconds"));
+    }
+    Resolution::from_seconds(time.as_secs()).map_err(|bad| bad.to_string())
+}
+
+fn window(text: &str, resolution: Resolution) -> Result<Duration, String> {
+    let time = duration(text)?;
+    let seconds = u64::from(resolution.seconds());
+    let (least, most) = (seconds, seconds * WINDOW_TICKS_MOST);
+    if (least..=most).contains(&time.as_secs()) {
+        Ok(time)
+    } else {
+        Err(format!("{text} is not within {least}s and {most}s, 1 to {WINDOW_TICKS_MOST} samples"))
+    }
+}
+
+fn clock_skew(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    if time <= CLOCK_SKEW_MOST { Ok(time) } else { Err(format!("{text} is more than 1h")) }
+}
+
+fn count<T: TryFrom<u64>>(text: &str, most: u64) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    let number = number.and_then(|number: u64| T::try_from(number).ok());
+    number.ok_or_else(|| format!("{text:?} is no number from 1 to {most}"))
+}
+
+/// A number with its unit: `500ms`, `15s`, `15m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let ms = number.parse().ok().and_then(|number: u64| number.checked_mul(unit_ms));
+    match ms {
+        Some(ms) if unit_ms != 0 => Ok(Duration::from_millis(ms)),
+        _ => Err(format!("{text:?} is no time with a unit, such as 500ms, 15s, 15m or 1h")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn check(arguments: &[&str]) -> Result<Settings, Vec<String>> {
+        let arguments = ["tally-aggregator"].iter().chain(arguments);
+        let flags = Flags::try_parse_from(arguments).unwrap();
+        Settings::check(&flags).map_err(|faults| faults.0)
+    }
+
+    #[track_caller]
+    fn check_fault(arguments: &[&str], expected: &str) {
+        let faults = check(arguments).expect_err("a fault");
+        assert!(faults.len() == 1 && faults[0].starts_with(expected), "{faults:?}");
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_and_help() {
+        for argument in Flags::command().get_arguments() {
+            let name = argument.get_id().as_str();
+            let variable = format!("TALLY_AGGREGATOR_{}", name.to_uppercase());
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(&*variable));
+            assert!(argument.get_help().is_some(), "{name}");
+        }
+        Flags::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_local() {
+        let settings = check(&[]).unwrap();
+        assert_eq!(settings.rest_listen, "127.0.0.1:8082".parse().unwrap());
+        assert_eq!(settings.grpc_listen, "127.0.0.1:8083".parse().unwrap());
+        assert_eq!(settings.resolution, Resolution::DEFAULT);
+        assert_eq!(settings.model_window, Duration::from_secs(900));
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once() {
+        let bad = ["--rest-listen", "x", "--resolution", "0s", "--max-streams", "0"];
+        assert_eq!(check(&bad).expect_err("faults").len(), 3);
+    }
+
+    #[test]
+    fn the_network_needs_a_word_of_consent() {
+        check_fault(
+            &["--rest-listen", "0.0.0.0:8082"],
+            "--rest-listen: 0.0.0.0:8082 can be reached from the network and is not encrypted",
+        );
+        let wide = check(&["--grpc-listen", "[::]:8083", "--allow-plaintext-on-network"]).unwrap();
+        assert_eq!(wide.grpc_listen, "[::]:8083".parse().unwrap());
+        let local = check(&["--grpc-listen", "localhost:1", "--rest-listen", "[::1]:2"]).unwrap();
+        assert_eq!(local.grpc_listen, "127.0.0.1:1".parse().unwrap());
+    }
+
+    #[test]
+    fn times_have_units_and_limits() {
+        check_fault(&["--resolution", "15"], "--resolution: \"15\" is no time with a unit");
+        check_fault(&["--resolution", "1500ms"], "--resolution: 1500ms is no whole number");
+        check_fault(&["--resolution", "2h"], "--resolution: a resolution is");
+        check_fault(&["--model-window", "10s"], "--model-window: 10s is not within 15s and 54000s");
+        check_fault(&["--model-window", "99999999999999999999h"], "--model-window: ");
+        check_fault(&["--max-clock-skew", "2h"], "--max-clock-skew: 2h is more than 1h");
+        check_fault(&["--max-entities-per-node", "20001"], "--max-entities-per-node: ");
+    }
+}

@@ -1,0 +1,44 @@
+//! Logs: how they are set up, and how an error is told with its causes.
+
+use std::error::Error;
+
+use tracing_subscriber::{EnvFilter, filter::ParseError};
+
+use crate::settings::LogFormat;
+
+/// Sends logs to standard error, in `format`, as far as `filter` lets them through.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), ParseError> {
+    let filter = EnvFilter::try_new(filter)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+/// An error and what caused it, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read it")]
+    struct Outer(#[source] std::fmt::Error);
+
+    #[test]
+    fn a_chain_has_every_cause_once() {
+        assert_eq!(chain(&Outer(std::fmt::Error)), format!("cannot read it: {}", std::fmt::Error));
+    }
+}
