@@ -30,10 +30,10 @@ need_command() {
     command -v "$1" >/dev/null || skip "$1 is not installed: run tests/setup/$2 first"
 }
 
-# Waits up to 15 s until the command succeeds.
+# Waits up to a minute, which an emulated machine may need, until the command succeeds.
 wait_until() {
     local _
-    for _ in $(seq 150); do
+    for _ in $(seq 600); do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.1
     done
