@@ -1,9 +1,10 @@
 //! The agent: reads what containers, pods and the node use, and streams it to the aggregator.
 //!
 //! ```text
-//! schedule -> (the reading half) -> handover -> outbox -> uplink == gRPC ==> aggregator
+//! host -> parse -> cgroup, node, network -> sampler -> handover -> outbox -> uplink == gRPC ==>
 //! ```
-//! The arrows up to `outbox` are pure; `app` owns the clock, the sampling thread and the task.
+//! `host` opens files, `uplink` sockets; `schedule`, `parse`, `assemble`, `meanings`, `outbox` and
+//! `backoff` are pure. `app` alone reads the clock, starts the sampling thread and the uplink.
 
 pub mod app;
 pub mod assemble;

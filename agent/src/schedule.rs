@@ -206,6 +206,12 @@ mod tests {
     }
 
     #[test]
+    fn the_clocks_are_looked_at_each_minute() {
+        let mut schedule = Schedule::new(resolution(3600), at(0, 0));
+        assert_eq!(schedule.step(at(0, 0)), wait(60_000));
+    }
+
+    #[test]
     fn a_small_step_back_is_waited_out() {
         check(
             &[

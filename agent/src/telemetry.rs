@@ -1,6 +1,10 @@
 //! Logs, and how an error is written with all its causes.
 
-use std::{error::Error, fmt, io};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal},
+};
 
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
@@ -28,7 +32,10 @@ pub enum NoLog {
 /// Writes logs to standard error from now on.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), NoLog> {
     let levels = parse_filter(filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(levels).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(levels)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
@@ -75,6 +82,16 @@ mod tests {
             chain(&error).to_string(),
             "cannot read the host: cannot open /proc/stat: no such file"
         );
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot connect: {0}")]
+    struct SpellsOut(#[source] io::Error);
+
+    #[test]
+    fn a_cause_that_its_error_spells_out_is_not_said_twice() {
+        let error = SpellsOut(io::Error::other("refused"));
+        assert_eq!(chain(&error).to_string(), "cannot connect: refused");
     }
 
     #[test]

@@ -6,24 +6,20 @@ use std::{
 };
 
 use tally_proto::{
-    columns::{Builder, Columns, unpack},
+    columns::Builder,
     declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
-    decode, encode,
-    message::{AggregatorMessage, BootId, Declarations, PackedFrame, Run, Sequence},
+    message::{BootId, Declarations, Run},
     metric::{Labels, MetricName},
     name::NodeName,
     tick::{Resolution, Tick},
-    wire::{self, ingest_server},
 };
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Code, Request, Response, Status, Streaming, transport::Server};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status};
 
-use super::*;
+use super::{
+    loopback::{Aggregator, value_at},
+    *,
+};
 use crate::handover::{Giver, handover};
 
 const TINY: Policy = Policy {
@@ -38,159 +34,6 @@ const NEVER: Policy = Policy {
     first: Duration::from_secs(3600),
     ceiling: Duration::from_secs(3600),
 };
-
-/// A real server whose streams the test plays itself. It lives in a runtime of its own, so that
-/// it can die as a process does: every socket closed, nothing said.
-struct Aggregator {
-    runtime: Option<tokio::runtime::Runtime>,
-    /// Held while the server is dead, so that no other test is given its port.
-    listener: std::net::TcpListener,
-    calls: mpsc::Receiver<Call>,
-}
-
-/// A stream that an agent asks for.
-struct Call {
-    inbound: Streaming<wire::AgentMessage>,
-    answers: oneshot::Sender<Result<mpsc::Receiver<Answer>, Status>>,
-}
-
-type Answer = Result<wire::AggregatorMessage, Status>;
-
-/// A stream that was granted, and what was understood on it.
-struct Talk {
-    inbound: Streaming<wire::AgentMessage>,
-    answers: mpsc::Sender<Answer>,
-    entities: BTreeMap<EntityNumber, EntityDeclaration>,
-    columns: Columns,
-}
-
-struct Service {
-    calls: mpsc::Sender<Call>,
-}
-
-#[tonic::async_trait]
-impl ingest_server::Ingest for Service {
-    type StreamStream = ReceiverStream<Answer>;
-
-    async fn stream(
-        &self,
-        request: Request<Streaming<wire::AgentMessage>>,
-    ) -> Result<Response<Self::StreamStream>, Status> {
-        let (answers, granted) = oneshot::channel();
-        let call = Call { inbound: request.into_inner(), answers };
-        self.calls.send(call).await.map_err(|_| Status::unavailable("the test is over"))?;
-        let answers = granted.await.map_err(|_| Status::unavailable("not granted"))??;
-        Ok(Response::new(ReceiverStream::new(answers)))
-    }
-}
-
-impl Aggregator {
-    fn start() -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let (_, no_calls) = mpsc::channel(1);
-        let mut aggregator = Self { runtime: None, listener, calls: no_calls };
-        aggregator.revive();
-        aggregator
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
-
-    fn revive(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (calls_in, calls) = mpsc::channel(16);
-        let listener = self.listener.try_clone().unwrap();
-        runtime.spawn(async move {
-            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            let service = ingest_server::IngestServer::new(Service { calls: calls_in });
-            Server::builder().add_service(service).serve_with_incoming(incoming).await.unwrap();
-        });
-        (self.runtime, self.calls) = (Some(runtime), calls);
-    }
-
-    /// Returns when every socket is closed.
-    fn die(&mut self) {
-        let runtime = self.runtime.take();
-        std::thread::spawn(move || drop(runtime)).join().unwrap();
-    }
-
-    async fn call(&mut self) -> Call {
-        self.calls.recv().await.unwrap()
-    }
-
-    /// Grants the next stream, and welcomes its agent.
-    async fn welcome(&mut self, acknowledged: u64) -> Talk {
-        let Call { inbound, answers } = self.call().await;
-        let (answers_in, granted) = mpsc::channel(16);
-        answers.send(Ok(granted)).unwrap();
-        let mut talk = Talk {
-            inbound,
-            answers: answers_in,
-            entities: BTreeMap::new(),
-            columns: Columns::default(),
-        };
-        assert_eq!(talk.next().await, Some(AgentMessage::Hello(hello())));
-        let acknowledged = Sequence(acknowledged);
-        talk.answer(AggregatorMessage::Welcome(Welcome { acknowledged })).await;
-        talk
-    }
-}
-
-impl Drop for Aggregator {
-    fn drop(&mut self) {
-        self.die();
-    }
-}
-
-impl Talk {
-    async fn next(&mut self) -> Option<AgentMessage> {
-        let message = self.inbound.message().await.ok()??;
-        Some(decode::agent_message(message).unwrap())
-    }
-
-    /// The next frame's sequence and the life and value of its only entity.
-    async fn frame(&mut self) -> Option<(u64, EntityDeclaration, i64)> {
-        loop {
-            match self.next().await? {
-                AgentMessage::Hello(hello) => panic!("{hello:?} in the midst of a stream"),
-                AgentMessage::Declarations(Declarations { entities, columns: _, retired }) => {
-                    self.entities.retain(|number, _| !retired.contains(number));
-                    self.entities.extend(entities.into_iter().map(|new| (new.number, new)));
-                }
-                AgentMessage::Frame(PackedFrame { sequence, tick, columns }) => {
-                    unpack(&mut self.columns, &columns).unwrap();
-                    let entity = EntityNumber(0);
-                    let value = self.columns.get(entity, ColumnNumber(1)).unwrap();
-                    assert_eq!(value, i64::try_from(tick.0).unwrap() * 7);
-                    return Some((sequence.0, self.entities[&entity].clone(), value));
-                }
-            }
-        }
-    }
-
-    async fn sequences<const COUNT: usize>(&mut self) -> [u64; COUNT] {
-        let mut sequences = [0; COUNT];
-        for sequence in &mut sequences {
-            *sequence = self.frame().await.unwrap().0;
-        }
-        sequences
-    }
-
-    async fn answer(&self, message: AggregatorMessage) {
-        // An agent that hung up hears nothing.
-        drop(self.answers.send(Ok(encode::aggregator_message(message))).await);
-    }
-
-    async fn acknowledge(&self, sequence: u64) {
-        self.answer(AggregatorMessage::Ack(Sequence(sequence))).await;
-    }
-}
 
 /// An agent without a host: the test is its sampling thread.
 struct Agent {
@@ -217,8 +60,7 @@ impl Agent {
     /// Gives so many frames, of sequences from 1, and lets the uplink take them in.
     async fn give(&mut self, frames: u64) {
         for tick in self.next..self.next + frames {
-            let value = i64::try_from(tick).unwrap() * 7;
-            self.builder.set(EntityNumber(0), ColumnNumber(1), value);
+            self.builder.set(EntityNumber(0), ColumnNumber(1), value_at(Tick(tick)));
             let declarations = if tick % 10 == 1 { meanings(tick) } else { Default::default() };
             self.giver.give(Tick(tick), declarations, self.builder.finish()).unwrap();
             while !self.giver.is_taken() {
@@ -270,6 +112,7 @@ async fn after_the_aggregator_died_exactly_what_it_does_not_acknowledge_is_sent_
 
     aggregator.revive();
     let mut talk = aggregator.welcome(3).await;
+    assert_eq!(talk.hello, Some(hello()));
     assert_eq!(talk.sequences().await, [4, 5, 6, 7]);
     talk.acknowledge(7).await;
     assert_eq!(agent.finish().await, Leftover { frames: 0 });
@@ -324,7 +167,7 @@ async fn while_nobody_listens_the_newest_frames_are_kept_and_the_others_counted(
 
     aggregator.revive();
     let mut talk = aggregator.welcome(0).await;
-    let (sequence, entity, _) = talk.frame().await.unwrap();
+    let (sequence, entity) = talk.frame().await.unwrap();
     assert_eq!((sequence, entity), (13, meanings(11).entities[0].clone()));
     assert_eq!(talk.sequences().await, [14, 15]);
 }
@@ -450,7 +293,7 @@ async fn nothing_is_lost_or_changed_over_many_broken_streams() {
         let mut talk = aggregator.welcome(known - known.min(round % 3)).await;
         agent.give(9).await;
         for _ in 0..5 + round % 2 {
-            let (sequence, entity, _) = talk.frame().await.unwrap();
+            let (sequence, entity) = talk.frame().await.unwrap();
             let before = counted.insert(sequence, entity.clone());
             assert!(before.is_none_or(|before| before == entity), "{end:?}");
             talk.acknowledge(sequence - sequence.min(round)).await;
@@ -466,7 +309,7 @@ async fn nothing_is_lost_or_changed_over_many_broken_streams() {
     }
     let mut talk = aggregator.welcome(0).await;
     while counted.len() < 9 * ends.len() {
-        let (sequence, entity, _) = talk.frame().await.unwrap();
+        let (sequence, entity) = talk.frame().await.unwrap();
         counted.insert(sequence, entity);
     }
     talk.acknowledge(9 * 6).await;
