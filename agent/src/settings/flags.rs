@@ -40,8 +40,8 @@ pub struct Flags {
     pub outbox_minutes: String,
 
     /// Memory for those readings, in bytes or with KiB, MiB or GiB; 64KiB to 1GiB. Whichever
-    /// limit is reached first holds.
-    #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_OUTBOX_BYTES", default_value = "8MiB")]
+    /// limit is reached first holds. The agent itself takes about 7 MiB.
+    #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_OUTBOX_BYTES", default_value = "4MiB")]
     pub outbox_bytes: String,
 
     /// Whether to count the running tasks of each container (cpu/load), not only of the node.
