@@ -40,7 +40,7 @@ pub struct Flags {
     pub outbox_minutes: String,
 
     /// Memory for those readings, in bytes or with KiB, MiB or GiB; 64KiB to 1GiB. Whichever
-    /// limit is reached first holds. The agent itself takes about 7 MiB.
+    /// limit is reached first holds.
     #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_OUTBOX_BYTES", default_value = "4MiB")]
     pub outbox_bytes: String,
 
