@@ -27,3 +27,6 @@ pub mod proc_stat;
 pub mod process_stat;
 pub mod processes;
 pub mod vmstat;
+
+#[cfg(test)]
+mod tests;

@@ -184,8 +184,8 @@ impl Sampler {
             self.discovery.look(&mut self.host, &mut self.population, &mut said, tick, true);
             self.read_members(tick, clock);
         }
-        self.population.find_networks(&mut self.host, self.turn, self.slow_every);
         self.population.add_up_processes();
+        self.population.find_networks(&mut self.host, self.turn, self.slow_every);
         self.emit(frame);
         said.columns = self.host.columns.take_new();
         self.turn = self.turn.wrapping_add(1);

@@ -1,5 +1,11 @@
 //! Every captured host must come out as the oracle beside it says: each entity, each value.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail the test"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,

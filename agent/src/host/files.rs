@@ -8,7 +8,7 @@
 use std::{fmt, os::fd::OwnedFd};
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat, stat},
+    fs::{CWD, Mode, OFlags, Stat, openat, stat},
     io::{Errno, pread},
 };
 
@@ -168,6 +168,13 @@ impl Files {
         parse(self.buffer.get(..length).unwrap_or_default()).ok()
     }
 
+    /// The link count of a directory: 2, and one for each directory in it. `None` when it is not
+    /// there.
+    pub fn links(&mut self, mount: &str, directory: &str) -> Option<u64> {
+        Location { mount, directory, name: "" }.write_directory(&mut self.path);
+        stat(self.path.as_str()).ok().map(|stat| link_count(&stat))
+    }
+
     /// The length of the text in the buffer.
     fn fill(
         &mut self,
@@ -251,6 +258,12 @@ impl Files {
             }
         }
     }
+}
+
+/// A directory's link count.
+#[allow(clippy::useless_conversion, reason = "the kernel's number has 32 bits on other machines")]
+pub fn link_count(stat: &Stat) -> u64 {
+    stat.st_nlink.into()
 }
 
 /// Reads the whole file from its start; the buffer grows when it has to.

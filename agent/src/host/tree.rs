@@ -11,6 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, fstat, ope
 
 use super::{
     descriptors::{Budget, Pace, Permit},
+    files::link_count,
     unreadable::{Reason, Unreadable},
 };
 
@@ -150,7 +151,7 @@ impl Directory {
             None => self.open(mount, budget),
         };
         let Ok(stat) = stat else { return false };
-        let links = u64::try_from(stat.st_nlink).unwrap_or(0);
+        let links = link_count(&stat);
         let is_new = std::mem::replace(&mut self.links, links) != links;
         is_new | std::mem::take(&mut self.stale) | (links < 2)
     }

@@ -6,6 +6,8 @@
 //! A mount point must lead to the filesystem that mountinfo names there; if it does not, something
 //! covers it or this process does not see it.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use rustix::fs::{StatVfs, stat, statvfs};
 use tally_proto::catalogue::{self as metric, MetricId};
 
@@ -55,7 +57,11 @@ const FILESYSTEMS_MAX: usize = 128;
 #[derive(Debug)]
 pub(super) struct Filesystems {
     host_root: Box<str>,
+    /// Where the host's /proc is.
+    proc: Box<str>,
     mountinfo: HeldFile,
+    /// Hash of the list of mounts that was last taken apart.
+    known: Option<u64>,
     turn: u32,
     mounts: Vec<Filesystem>,
 }
@@ -85,7 +91,9 @@ impl Filesystems {
     pub(super) fn new(host_root: &str) -> Self {
         Self {
             host_root: host_root.into(),
+            proc: format!("{host_root}/proc").into(),
             mountinfo: HeldFile::default(),
+            known: None,
             turn: 0,
             mounts: Vec::new(),
         }
@@ -103,14 +111,20 @@ impl Filesystems {
     }
 
     fn list(&mut self, files: &mut Files, columns: &mut Columns) {
-        let proc = format!("{}/proc", self.host_root);
-        let at = Location { mount: &proc, directory: "/1", name: "mountinfo" };
+        let at = Location { mount: &self.proc, directory: "/1", name: "mountinfo" };
+        let known = &mut self.known;
         let found = files.read(&mut self.mountinfo, Pace::Slow, at, |text| {
+            let mut hasher = DefaultHasher::new();
+            text.hash(&mut hasher);
+            if known.replace(hasher.finish()) == Some(hasher.finish()) {
+                return Ok(None);
+            }
             let mut mounts = Vec::new();
             mountinfo::each(text, |mount| mounts.push(Candidate::new(&mount)))?;
-            Ok(choose(mounts))
+            Ok(Some(choose(mounts)))
         });
-        let Ok(Some(chosen)) = found else { return };
+        // Unreadable, or the same as before.
+        let Ok(Some(Some(chosen))) = found else { return };
         self.mounts = chosen
             .into_iter()
             .map(|(device, point)| Filesystem {

@@ -186,9 +186,8 @@ impl Discovery {
     fn start_of(&self, path: &str) -> Option<UnixMs> {
         let times = self.trees.iter().filter_map(|tree| {
             let stat = rustix::fs::stat(path_of(tree.mount(), path)).ok()?;
-            let seconds = i64::try_from(stat.st_mtime).ok()?;
             let ms = i64::try_from(stat.st_mtime_nsec / 1_000_000).ok()?;
-            seconds.checked_mul(1000)?.checked_add(ms)
+            stat.st_mtime.checked_mul(1000)?.checked_add(ms)
         });
         times.min().map(UnixMs)
     }

@@ -8,7 +8,7 @@ use crate::{
     host::{
         descriptors::Pace,
         files::{Files, Gone, HeldFile, Location},
-        tree::{Change, Tree, path_of},
+        tree::{Change, Tree},
     },
     identity::{Identity, identify},
     parse::{line::BadLine, processes},
@@ -54,8 +54,7 @@ impl Processes {
         path: &str,
     ) -> Option<Count> {
         if self.tree.is_none() {
-            self.tree =
-                trees.iter().position(|mount| rustix::fs::stat(path_of(mount, path)).is_ok());
+            self.tree = trees.iter().position(|mount| files.links(mount, path).is_some());
         }
         let index = self.tree?;
         let mount = trees.get(index)?;
@@ -85,8 +84,7 @@ impl Processes {
             return 0;
         }
         if self.parts.is_none() {
-            let links = rustix::fs::stat(path_of(mount, path)).map(|stat| stat.st_nlink);
-            if links == Ok(2) {
+            if files.links(mount, path) == Some(2) {
                 return 0;
             }
             let tree = Tree::below(mount, path, |path| identify(path).what == Identity::Part);
@@ -110,16 +108,16 @@ impl Parts {
             }
         }
         let mut count = 0;
-        let mount = self.tree.mount().to_owned();
-        self.files.retain_mut(|(path, file)| {
-            let at = Location { mount: &mount, directory: path, name: FILE };
+        let Self { tree, files: parts } = self;
+        parts.retain_mut(|(path, file)| {
+            let at = Location { mount: tree.mount(), directory: path, name: FILE };
             match read_count(files, file, at) {
                 Ok(found) => {
                     count += found.unwrap_or(0);
                     true
                 }
                 Err(Gone) => {
-                    self.tree.forget(path);
+                    tree.forget(path);
                     false
                 }
             }
