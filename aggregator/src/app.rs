@@ -3,6 +3,9 @@
 //! It can run inside another program (the `tally` binary, tests), with a clock of that program's
 //! choice and on ports that the kernel picks.
 
+mod grpc;
+pub mod inventory_file;
+
 use std::{
     io,
     net::SocketAddr,
@@ -21,12 +24,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{grpc::GrpcError, inventory_file::BadInventoryFile};
 use crate::{
     admission::Rules,
     clock::{Clock, Now},
-    grpc::{self, GrpcError},
     ingest::IngestService,
-    inventory_file::{self, BadInventoryFile},
     model::Model,
     query::Queries,
     rest::{self, Rest},

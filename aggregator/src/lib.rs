@@ -9,10 +9,8 @@
 pub mod admission;
 pub mod app;
 pub mod clock;
-pub mod grpc;
 pub mod ingest;
 pub mod inventory;
-pub mod inventory_file;
 pub mod model;
 pub mod query;
 pub mod rest;

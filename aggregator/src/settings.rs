@@ -10,8 +10,10 @@ use std::{
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use tally_proto::{limits::ENTITIES_PER_NODE, tick::Resolution};
+
+use crate::telemetry::LogFormat;
 
 /// Points of one series that the live model keeps at most: an hour at one second.
 const WINDOW_TICKS_MOST: u64 = 3_600;
@@ -82,16 +84,6 @@ pub struct Flags {
         default_value = "text"
     )]
     pub log_format: LogFormat,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What the program runs with.

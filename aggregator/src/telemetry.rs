@@ -2,9 +2,18 @@
 
 use std::error::Error;
 
+use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
-use crate::settings::LogFormat;
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Sends logs to standard error, in `format`, as far as `filter` lets them through.
 pub fn init(filter: &str, format: LogFormat) -> Result<(), ParseError> {

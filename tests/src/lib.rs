@@ -1,1 +1,4 @@
-//! tests
+//! What the whole-program tests and load programs share.
+
+pub mod golden;
+pub mod swarm;

@@ -33,7 +33,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Why the gRPC server cannot begin, or ended.
 #[derive(Debug, thiserror::Error)]
-pub enum GrpcError {
+pub(super) enum GrpcError {
     /// The schema in the program cannot be served.
     #[error("the reflection service cannot read the schema")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -43,7 +43,7 @@ pub enum GrpcError {
 }
 
 /// Serves `ingest` on `listener` until `stop`.
-pub async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     ingest: IngestService,
     stop: CancellationToken,
