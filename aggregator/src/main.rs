@@ -15,9 +15,7 @@ use tally_aggregator::{
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    match telemetry::init(&flags.log, flags.log_format).context("--log").and_then(|()| run(&flags))
-    {
+    match run(&Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&error);
@@ -28,6 +26,7 @@ fn main() -> ExitCode {
 
 fn run(flags: &Flags) -> anyhow::Result<()> {
     let settings = Settings::check(flags)?;
+    telemetry::init(telemetry::filter(&flags.log)?, flags.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

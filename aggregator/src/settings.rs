@@ -13,7 +13,7 @@ use std::{
 use clap::Parser;
 use tally_proto::{limits::ENTITIES_PER_NODE, tick::Resolution};
 
-use crate::telemetry::LogFormat;
+use crate::telemetry::{self, LogFormat};
 
 /// Points of one series that the live model keeps at most: an hour at one second.
 const WINDOW_TICKS_MOST: u64 = 3_600;
@@ -137,6 +137,8 @@ impl Settings {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let rest = listen(&flags.rest_listen, wide);
         let grpc = listen(&flags.grpc_listen, wide);
+        let log = telemetry::filter(&flags.log).map(drop);
+        faults.collect("--log", log.map_err(|bad| bad.to_string()), ());
         let entities = (&*flags.max_entities_per_node, u64::from(ENTITIES_PER_NODE));
         let resolution =
             faults.collect("--resolution", resolution(&flags.resolution), Resolution::DEFAULT);
@@ -269,8 +271,9 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_at_once() {
-        let bad = ["--rest-listen", "x", "--resolution", "0s", "--max-streams", "0"];
-        assert_eq!(check(&bad).expect_err("faults").len(), 3);
+        let bad =
+            ["--rest-listen", "x", "--resolution", "0s", "--max-streams", "0", "--log", "a=b"];
+        assert_eq!(check(&bad).expect_err("faults").len(), 4);
     }
 
     #[test]

@@ -15,15 +15,18 @@ pub enum LogFormat {
     Json,
 }
 
+/// Reads what to log.
+pub fn filter(text: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(text)
+}
+
 /// Sends logs to standard error, in `format`, as far as `filter` lets them through.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
+pub fn init(filter: EnvFilter, format: LogFormat) {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
-    Ok(())
 }
 
 /// An error and what caused it, in one line.

@@ -116,6 +116,7 @@ impl Report {
         }
     }
 
+    #[expect(clippy::print_stdout, reason = "counts and differences are for people")]
     fn print(&self) {
         for (group, compared) in &self.compared {
             println!("{group}: {compared} right");

@@ -14,7 +14,7 @@ use tally_proto::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use super::{numbers::Numbers, summary::Reading};
 
@@ -75,6 +75,12 @@ impl Sender {
             AggregatorMessage::Ack(sequence) if sequence == self.sequence => Ok(()),
             other => bail!("{other:?} in answer to frame {:?}", self.sequence),
         }
+    }
+
+    /// Waits until the server ends the stream, and says how it ended.
+    pub async fn end(mut self) -> Result<(), Status> {
+        while self.answers.message().await?.is_some() {}
+        Ok(())
     }
 
     async fn say(&mut self, message: AgentMessage) -> anyhow::Result<()> {
