@@ -195,3 +195,24 @@ fn the_node_alone_is_read_where_there_are_no_other_cgroups() {
     assert_eq!(watched.metric("/", "cpu/load"), Some(2));
     assert_eq!(watched.metric("/", "network/rx"), Some(1));
 }
+
+#[test]
+fn an_idle_group_keeps_its_figures_until_it_does_something_or_has_its_turn() {
+    let host = FakeHost::new();
+    host.group("/a", 7, &[]);
+    let mut watched = Watched::new(&host, 100);
+    for _ in 0..5 {
+        assert_eq!(watched.metric("/a", "memory/working_set"), Some(63));
+    }
+    // The kernel aged its page cache.
+    host.write("cg/a/memory.stat", "anon 7\nfile 7\ninactive_file 9\n");
+    assert_eq!(watched.metric("/a", "memory/working_set"), Some(63));
+    host.write("cg/a/memory.current", "71\n");
+    assert_eq!(watched.metric("/a", "memory/working_set"), Some(62));
+    for _ in 0..5 {
+        watched.read();
+    }
+    host.write("cg/a/memory.stat", "anon 7\nfile 7\ninactive_file 11\n");
+    let seen = (1..=15).find(|_| watched.metric("/a", "memory/working_set") == Some(60));
+    assert!(seen.is_some());
+}

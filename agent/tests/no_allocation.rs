@@ -19,16 +19,18 @@ use tally_proto::tick::Tick;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Every slow file has had three turns. Files that this host lacks were tried for the third time
-/// then, and slow ones are tried again after three more turns.
-const WARM_UP: u64 = 45;
+/// Every file was opened, slow ones at their turns, and the idle groups are known.
+const WARM_UP: u64 = 32;
 
-/// One turn of every slow file.
-const TICKS: u64 = 15;
+/// Two turns of every slow file.
+const TICKS: u64 = 30;
 
 #[test]
 fn a_steady_tick_allocates_and_opens_nothing() {
     let host = FakeHost::new();
+    for parent in ["", "/kubepods", "/docker"] {
+        host.group(parent, 7, &[]);
+    }
     for number in 0..20 {
         let (pod, id) = (format!("/kubepods/pod{number}"), 1000 + number);
         host.process(id, "app", &format!("net:[{id}]"));
@@ -46,16 +48,23 @@ fn a_steady_tick_allocates_and_opens_nothing() {
     }
     let (readings_before, opens_before) = watched.sampler.readings_and_opens();
     let Watched { sampler, builder, tick, .. } = &mut watched;
-    let region = Region::new(ALLOCATOR);
-    for _ in 0..TICKS {
+    for round in 1..=TICKS {
+        // Half of the pods work, the others are idle.
+        for number in 0..10 {
+            let usage = format!("usage_usec {}\nnr_periods 1\n", 7 + round);
+            host.write(&format!("cg/kubepods/pod{number}/cpu.stat"), &usage);
+            host.write(&format!("cg/kubepods/pod{number}/{number:064x}/cpu.stat"), &usage);
+        }
         *tick = Tick(tick.0 + 1);
+        let region = Region::new(ALLOCATOR);
         let said = sampler.read(*tick, &mut || 0, builder);
-        assert!(said.is_empty());
         builder.finish();
+        let change = region.change();
+        assert!(said.is_empty());
+        assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
     }
-    let change = region.change();
     let (readings, opens) = sampler.readings_and_opens();
-    assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
     assert_eq!(opens, opens_before);
-    assert!(40 * 7 * TICKS < readings - readings_before, "it did read");
+    // 22 idle groups with 5 files, 20 active ones with 9.
+    assert!((22 * 5 + 20 * 9) * TICKS < readings - readings_before, "it did read");
 }

@@ -1,5 +1,6 @@
 //! The three pressure files of a cgroup, which v2 hosts and hybrids have in the same place.
 
+use super::Activity;
 use crate::{
     host::{
         descriptors::Pace,
@@ -28,31 +29,32 @@ pub struct PressureFiles {
 }
 
 impl PressureFiles {
-    /// Reads the files of the group at `path` in the v2 tree at `mount`.
-    pub fn read(&mut self, files: &mut Files, mount: &str, path: &str) -> Result<Pressures, Gone> {
-        self.read_named(files, mount, path, ["cpu.pressure", "memory.pressure", "io.pressure"])
+    /// Reads the files of the group at `path` in the v2 tree at `mount`. An idle group may still
+    /// wait for a disk; for anything else a task has to run first.
+    pub fn read(
+        &mut self,
+        files: &mut Files,
+        mount: &str,
+        path: &str,
+        activity: Activity,
+        pressures: &mut Pressures,
+    ) -> Result<(), Gone> {
+        let at = |name| Location { mount, directory: path, name };
+        if activity == Activity::Active {
+            pressures.cpu = read(files, &mut self.cpu, at("cpu.pressure"))?;
+            pressures.memory = read(files, &mut self.memory, at("memory.pressure"))?;
+        }
+        pressures.io = read(files, &mut self.io, at("io.pressure"))?;
+        Ok(())
     }
 
     /// Reads the node's own, in `/proc/pressure`.
     pub fn read_node(&mut self, files: &mut Files, proc: &str) -> Result<Pressures, Gone> {
-        self.read_named(files, proc, "/pressure", ["cpu", "memory", "io"])
-    }
-
-    fn read_named(
-        &mut self,
-        files: &mut Files,
-        mount: &str,
-        directory: &str,
-        [cpu, memory, io]: [&str; 3],
-    ) -> Result<Pressures, Gone> {
-        let mut read = |file: &mut HeldFile, name| {
-            let at = Location { mount, directory, name };
-            Ok(files.read(file, Pace::Hot, at, parse)?.unwrap_or_default())
-        };
+        let at = |name| Location { mount: proc, directory: "/pressure", name };
         Ok(Pressures {
-            cpu: read(&mut self.cpu, cpu)?,
-            memory: read(&mut self.memory, memory)?,
-            io: read(&mut self.io, io)?,
+            cpu: read(files, &mut self.cpu, at("cpu"))?,
+            memory: read(files, &mut self.memory, at("memory"))?,
+            io: read(files, &mut self.io, at("io"))?,
         })
     }
 
@@ -62,4 +64,8 @@ impl PressureFiles {
             file.try_again();
         }
     }
+}
+
+fn read(files: &mut Files, file: &mut HeldFile, at: Location<'_>) -> Result<Pressure, Gone> {
+    Ok(files.read(file, Pace::Hot, at, parse)?.unwrap_or_default())
 }

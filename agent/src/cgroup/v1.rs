@@ -1,6 +1,6 @@
 //! A cgroup of v1: one directory of the same path in each controller's tree.
 
-use super::{Disks, Extent, PressureFiles, Pressures};
+use super::{Activity, Disks, Extent, PressureFiles, Pressures, Stillness};
 use crate::{
     host::{
         descriptors::Pace,
@@ -56,6 +56,7 @@ pub struct CgroupV1 {
     pub reading: ReadingV1,
     /// What went over each device.
     pub disks: Disks,
+    stillness: Stillness,
     cpu_usage: HeldFile,
     cpu_stat: HeldFile,
     cpu_quota: HeldFile,
@@ -70,7 +71,7 @@ pub struct CgroupV1 {
     threads: HeldFile,
     threads_limit: HeldFile,
     pressure: PressureFiles,
-    /// Before 5.0 the plain files are all there is; they leave out what groups below did.
+    /// The files with all below are not there.
     io_is_plain: bool,
 }
 
@@ -88,22 +89,44 @@ impl CgroupV1 {
             self.reading.cpu_usage_ns =
                 files.read(&mut self.cpu_usage, Pace::Hot, at, parse_number)?;
         }
+        if let Some(mount) = &mounts.memory {
+            let at = Location { mount, directory: path, name: "memory.usage_in_bytes" };
+            self.reading.memory_usage =
+                files.read(&mut self.memory_usage, Pace::Hot, at, parse_number)?;
+        }
+        let (cpu, memory) = (self.reading.cpu_usage_ns, self.reading.memory_usage);
+        let activity = self.stillness.observe(cpu, memory, extent);
+        if let Some(mount) = &mounts.blkio {
+            self.read_io(files, mount, path, extent)?;
+        }
+        if let Some(mount) = &mounts.unified {
+            let pressures = &mut self.reading.pressures;
+            self.pressure.read(files, mount, path, activity, pressures)?;
+        }
+        match activity {
+            Activity::Idle => Ok(()),
+            Activity::Active => self.read_active(files, mounts, path, extent),
+        }
+    }
+
+    /// Reads what only the group's own tasks move.
+    fn read_active(
+        &mut self,
+        files: &mut Files,
+        mounts: &MountsV1,
+        path: &str,
+        extent: Extent,
+    ) -> Result<(), Gone> {
         if let Some(mount) = &mounts.cpu {
             self.read_cpu(files, mount, path, extent)?;
         }
         if let Some(mount) = &mounts.memory {
             self.read_memory(files, mount, path, extent)?;
         }
-        if let Some(mount) = &mounts.blkio {
-            self.read_io(files, mount, path)?;
+        match &mounts.pids {
+            Some(mount) => self.read_threads(files, mount, path, extent),
+            None => Ok(()),
         }
-        if let Some(mount) = &mounts.pids {
-            self.read_threads(files, mount, path, extent)?;
-        }
-        if let Some(mount) = &mounts.unified {
-            self.reading.pressures = self.pressure.read(files, mount, path)?;
-        }
-        Ok(())
     }
 
     fn read_cpu(
@@ -149,12 +172,6 @@ impl CgroupV1 {
     ) -> Result<(), Gone> {
         let at = |name| Location { mount, directory, name };
         let reading = &mut self.reading;
-        reading.memory_usage = files.read(
-            &mut self.memory_usage,
-            Pace::Hot,
-            at("memory.usage_in_bytes"),
-            parse_number,
-        )?;
         reading.memory_stat = files
             .read(&mut self.memory_stat, Pace::Hot, at("memory.stat"), memory_stat_v1::parse)?
             .unwrap_or_default();
@@ -178,31 +195,36 @@ impl CgroupV1 {
         Ok(())
     }
 
-    fn read_io(&mut self, files: &mut Files, mount: &str, directory: &str) -> Result<(), Gone> {
-        let names = [
-            ["blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"],
-            ["blkio.throttle.io_service_bytes", "blkio.throttle.io_serviced"],
-        ];
-        let [bytes, operations] = if self.io_is_plain { names[1] } else { names[0] };
+    fn read_io(
+        &mut self,
+        files: &mut Files,
+        mount: &str,
+        directory: &str,
+        extent: Extent,
+    ) -> Result<(), Gone> {
+        let [bytes, operations] = if self.io_is_plain { IO_PLAIN } else { IO_WITH_BELOW };
         let disks = &mut self.disks;
         let at = Location { mount, directory, name: bytes };
-        let found = files.read(&mut self.io_bytes, Pace::Hot, at, |text| {
+        let moved = files.read(&mut self.io_bytes, Pace::Hot, at, |text| {
             take_io(text, disks, |io, direction| match direction {
                 Direction::Read => &mut io.read_bytes,
                 Direction::Write => &mut io.write_bytes,
             })
         })?;
-        let at = Location { mount, directory, name: operations };
-        files.read(&mut self.io_operations, Pace::Hot, at, |text| {
-            take_io(text, disks, |io, direction| match direction {
-                Direction::Read => &mut io.read_operations,
-                Direction::Write => &mut io.write_operations,
-            })
-        })?;
-        if found.is_none() && !self.io_is_plain {
+        if moved.is_none() && !self.io_is_plain {
             self.io_is_plain = true;
-            (self.io_bytes, self.io_operations) = (HeldFile::Untried, HeldFile::Untried);
-            return self.read_io(files, mount, directory);
+            self.io_bytes = HeldFile::Untried;
+            return self.read_io(files, mount, directory, extent);
+        }
+        // Operations that move no bytes, such as flushes, are seen at the next slow turn.
+        if moved == Some(true) || extent == Extent::Everything {
+            let at = Location { mount, directory, name: operations };
+            files.read(&mut self.io_operations, Pace::Hot, at, |text| {
+                take_io(text, disks, |io, direction| match direction {
+                    Direction::Read => &mut io.read_operations,
+                    Direction::Write => &mut io.write_operations,
+                })
+            })?;
         }
         Ok(())
     }
@@ -246,14 +268,24 @@ impl CgroupV1 {
     }
 }
 
+/// Bytes and operations of the group and all below it.
+const IO_WITH_BELOW: [&str; 2] =
+    ["blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"];
+
+/// The same of the group alone: all that kernels before 5.0 have.
+const IO_PLAIN: [&str; 2] = ["blkio.throttle.io_service_bytes", "blkio.throttle.io_serviced"];
+
+/// Takes the numbers over; says whether any of them moved.
 fn take_io(
     text: &[u8],
     disks: &mut Disks,
     place: fn(&mut DeviceIo, Direction) -> &mut Option<u64>,
-) -> Result<(), BadLine> {
+) -> Result<bool, BadLine> {
+    let mut moved = false;
     blkio_v1::each(text, |device, direction, number| {
         if let Some(io) = disks.of(device) {
-            *place(io, direction) = Some(number);
+            moved |= place(io, direction).replace(number) != Some(number);
         }
-    })
+    })?;
+    Ok(moved)
 }

@@ -1,6 +1,6 @@
 //! A cgroup of v2: one directory with the files of all controllers that are on.
 
-use super::{Disks, Extent, PressureFiles, Pressures};
+use super::{Activity, Disks, Extent, PressureFiles, Pressures, Stillness};
 use crate::{
     host::{
         descriptors::Pace,
@@ -53,6 +53,7 @@ pub struct CgroupV2 {
     pub reading: ReadingV2,
     /// What went over each device.
     pub disks: Disks,
+    stillness: Stillness,
     cpu_stat: HeldFile,
     cpu_max: HeldFile,
     memory_usage: HeldFile,
@@ -83,13 +84,8 @@ impl CgroupV2 {
             .unwrap_or_default();
         reading.memory_usage =
             files.read(&mut self.memory_usage, Pace::Hot, at("memory.current"), parse_number)?;
-        reading.memory_stat = files
-            .read(&mut self.memory_stat, Pace::Hot, at("memory.stat"), memory_stat_v2::parse)?
-            .unwrap_or_default();
-        reading.swap =
-            files.read(&mut self.swap, Pace::Hot, at("memory.swap.current"), parse_number)?;
-        reading.threads =
-            files.read(&mut self.threads, Pace::Hot, at("pids.current"), parse_number)?;
+        let (cpu, memory) = (reading.cpu_stat.usage_ns, reading.memory_usage);
+        let activity = self.stillness.observe(cpu, memory, extent);
         let disks = &mut self.disks;
         files.read(&mut self.io_stat, Pace::Hot, at("io.stat"), |text| {
             io_stat_v2::each(text, |device, io| {
@@ -98,11 +94,28 @@ impl CgroupV2 {
                 }
             })
         })?;
-        reading.pressures = self.pressure.read(files, mount, path)?;
+        self.pressure.read(files, mount, path, activity, &mut reading.pressures)?;
+        if activity == Activity::Active {
+            self.read_active(files, mount, path)?;
+        }
         match extent {
             Extent::Hot => Ok(()),
             Extent::Everything => self.read_slow(files, mount, path),
         }
+    }
+
+    /// Reads what only the group's own tasks move.
+    fn read_active(&mut self, files: &mut Files, mount: &str, directory: &str) -> Result<(), Gone> {
+        let at = |name| Location { mount, directory, name };
+        let reading = &mut self.reading;
+        reading.memory_stat = files
+            .read(&mut self.memory_stat, Pace::Hot, at("memory.stat"), memory_stat_v2::parse)?
+            .unwrap_or_default();
+        reading.swap =
+            files.read(&mut self.swap, Pace::Hot, at("memory.swap.current"), parse_number)?;
+        reading.threads =
+            files.read(&mut self.threads, Pace::Hot, at("pids.current"), parse_number)?;
+        Ok(())
     }
 
     fn read_slow(&mut self, files: &mut Files, mount: &str, directory: &str) -> Result<(), Gone> {

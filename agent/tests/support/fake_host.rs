@@ -25,6 +25,12 @@ impl FakeHost {
         host.write("proc/loadavg", "0.35 0.78 0.54 2/102 10165\n");
         host.write("proc/meminfo", "MemTotal: 100 kB\nMemFree: 40 kB\nInactive(file): 10 kB\n");
         host.write("proc/diskstats", "254 0 vda 11 22 33 44 55 66 77 88 0 99 100\n");
+        host.write("proc/vmstat", "pgfault 1\npgmajfault 1\noom_kill 0\n");
+        host.write("proc/sys/kernel/pid_max", "32768\n");
+        host.write("proc/sys/kernel/threads-max", "50000\n");
+        for resource in ["cpu", "memory", "io"] {
+            host.write(&format!("proc/pressure/{resource}"), "some total=5\nfull total=3\n");
+        }
         host.write("proc/1/net/dev", "eth0: 1 2 3 4 0 0 0 0 5 6 7 8 0 0 0 0\n");
         host.write("cg/cgroup.procs", "1\n");
         host.write("cg/cpu.stat", "usage_usec 1000\n");
@@ -50,6 +56,11 @@ impl FakeHost {
             ("memory.stat", format!("anon {seed}\nfile {seed}\ninactive_file {seed}\n")),
             ("memory.events", "oom_kill 0\n".to_owned()),
             ("memory.max", "max\n".to_owned()),
+            ("memory.swap.current", "0\n".to_owned()),
+            ("memory.swap.max", "max\n".to_owned()),
+            ("memory.pressure", "some total=0\nfull total=0\n".to_owned()),
+            ("io.pressure", "some total=0\nfull total=0\n".to_owned()),
+            ("pids.max", "max\n".to_owned()),
             ("io.stat", format!("254:0 rbytes={seed} wbytes={seed} rios=1 wios=1\n")),
             ("pids.current", format!("{}\n", processes.len())),
             ("cpu.pressure", format!("some total={seed}\nfull total={seed}\n")),
