@@ -50,9 +50,9 @@ async fn every_recorded_answer_has_its_meaning() -> anyhow::Result<()> {
         Play { server, now, senders: BTreeMap::new(), resolution: resolution(&scrapes)? };
 
     let mut left = &*scrapes;
-    let mut report = Report::default();
+    let mut report = Report { skipped: other_groups(&folder)?, ..Report::default() };
     for case in cases(&folder)? {
-        let sent = left.partition_point(|scrape| scrape.batch <= case.newest_batch);
+        let sent = left.partition_point(|scrape| Some(scrape.batch) <= case.newest_batch);
         for scrape in left.get(..sent).unwrap_or_default() {
             play.send(scrape).await?;
         }
@@ -175,6 +175,24 @@ fn scrapes(folder: &Path) -> anyhow::Result<Vec<Scrape>> {
     }
     scrapes.sort_by(|one, other| (one.batch, &one.node).cmp(&(other.batch, &other.node)));
     Ok(scrapes)
+}
+
+/// Groups of recordings that are not compared here, with the reason.
+fn other_groups(folder: &Path) -> anyhow::Result<Vec<String>> {
+    let mut others = Vec::new();
+    for entry in fs::read_dir(folder.join("responses"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let reason = match name.as_str() {
+            "hist" => "history is another issue",
+            "rm" => "the resource-metrics API is another issue",
+            _ => "a group that this test does not know",
+        };
+        if !GROUPS.contains(&name.as_str()) {
+            others.push(format!("{name}/*: {reason}"));
+        }
+    }
+    others.sort();
+    Ok(others)
 }
 
 /// Every case, by the newest batch it was asked at.

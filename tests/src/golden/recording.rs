@@ -13,8 +13,8 @@ pub struct Case {
     pub name: String,
     /// When it was asked.
     pub recorded_at: Timestamp,
-    /// The newest batch then.
-    pub newest_batch: Timestamp,
+    /// The newest batch then; `None` before the first.
+    pub newest_batch: Option<Timestamp>,
     /// What was asked.
     pub request: Request,
     /// What was answered.

@@ -117,7 +117,7 @@ pub fn slash_names_are_addressable(case: &Case, facts: &Facts) -> Option<Instead
     let known = facts
         .free_containers
         .iter()
-        .any(|((_, batch), names)| *batch == case.newest_batch && names.contains(&name));
+        .any(|((_, batch), names)| Some(*batch) == case.newest_batch && names.contains(&name));
     Some(if known { Instead::Something } else { Instead::Nothing })
 }
 
@@ -133,8 +133,9 @@ pub fn one_name_for_a_node(case: &Case, recorded: &[String], facts: &Facts) -> O
             Some(Instead::Names(recorded.iter().map(name_of).collect()))
         }
         (Subject::Node(node), [list]) if list == "freecontainers" => {
-            let key = (node.clone(), case.newest_batch);
-            let names = facts.free_containers.get(&key).cloned().unwrap_or_default();
+            let key = case.newest_batch.map(|batch| (node.clone(), batch));
+            let names = key.and_then(|key| facts.free_containers.get(&key)).cloned();
+            let names = names.unwrap_or_default();
             Some(Instead::Names(names.into_iter().collect()))
         }
         _ => None,
