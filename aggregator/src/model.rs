@@ -198,17 +198,21 @@ impl Model {
         }
     }
 
-    /// Closes ticks whose grace is over. To be called a few times a second.
-    pub fn advance(&self, now: UnixMs) {
-        self.cluster().progress.advance(now);
+    /// Closes ticks whose grace is over; to be called a few times a second. How many ticks were
+    /// closed since it was last called.
+    pub fn advance(&self, now: UnixMs) -> u64 {
+        self.cluster().progress.advance(now)
     }
 
-    /// Forgets objects that left the window. To be called once in a while.
-    pub fn sweep(&self) {
+    /// Forgets objects that left the window; to be called once in a while. How many entities of
+    /// nodes remain.
+    pub fn sweep(&self) -> usize {
         let newest = self.cluster().progress.newest();
         if let Some(newest) = newest {
             write(&self.directory).sweep(self.oldest(newest));
         }
+        let nodes: Vec<Arc<NodeSlot>> = self.directory().nodes.values().cloned().collect();
+        nodes.iter().map(|node| node.entities()).sum()
     }
 }
 

@@ -89,6 +89,12 @@ impl Queries {
         self.model.cluster().progress.newest()
     }
 
+    /// The ticks in which what is present was delivered; `None` before the first frame.
+    pub fn recent_range(&self) -> Option<TickRange> {
+        let newest = self.newest_tick()?;
+        Some(TickRange { first: self.model.recent(newest), last: newest })
+    }
+
     /// Nodes with a recent frame, sorted.
     pub fn nodes(&self) -> Vec<NodeName> {
         self.recent_nodes().iter().map(|node| node.name.clone()).collect()

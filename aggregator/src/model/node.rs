@@ -114,6 +114,14 @@ impl NodeSlot {
         Tick(self.newest.load(Ordering::Relaxed))
     }
 
+    /// Entities in its newest frame.
+    pub fn entities(&self) -> usize {
+        let view = self.view.load();
+        view.schema().map_or(0, |schema| {
+            schema.read_offset.map_or(0, |index| schema.layout.rows(index).len())
+        })
+    }
+
     /// For the stream that speaks for the node.
     pub fn writer(&self) -> MutexGuard<'_, NodeWriter> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)

@@ -18,12 +18,15 @@ pub struct Progress {
     live: usize,
     newest: Option<Tick>,
     closed: Option<Tick>,
+    /// The newest closed tick when it was last asked how many were closed.
+    reported: Option<Tick>,
 }
 
 impl Progress {
     /// Nothing delivered yet; remembers as many ticks as the window has.
     pub fn new(resolution: Resolution, ticks: usize) -> Self {
-        Self { resolution, slots: vec![(Tick(0), 0); ticks], live: 0, newest: None, closed: None }
+        let slots = vec![(Tick(0), 0); ticks];
+        Self { resolution, slots, live: 0, newest: None, closed: None, reported: None }
     }
 
     /// A node began to deliver.
@@ -54,12 +57,16 @@ impl Progress {
         self.close_if_complete(tick);
     }
 
-    /// Closes what has waited long enough.
-    pub fn advance(&mut self, now: UnixMs) {
+    /// Closes what has waited long enough. How many ticks were closed since it was last called.
+    pub fn advance(&mut self, now: UnixMs) -> u64 {
         let waited = self.resolution.tick_at(UnixMs(now.0.saturating_sub(GRACE_MS)));
         if let Some(newest) = self.newest {
             self.closed = self.closed.max(Some(newest.min(waited)));
         }
+        let (Some(closed), before) = (self.closed, self.reported) else { return 0 };
+        self.reported = Some(closed);
+        let seconds = closed.0.saturating_sub(before.map_or(closed.0, |before| before.0));
+        seconds / u64::from(self.resolution.seconds())
     }
 
     /// The newest tick that anything was delivered for.
