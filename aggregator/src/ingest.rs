@@ -146,10 +146,19 @@ impl Talk {
                     None => return self.acknowledge(),
                 }
             };
-            // A connection that broke needs no answer; what it delivered is counted.
-            let Ok(Some(message)) = message else {
-                self.ended = true;
-                break;
+            let message = match message {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    self.ended = true;
+                    break;
+                }
+                // A message that is too large or no message at all; or a connection that broke,
+                // and then nobody hears this.
+                Err(status) => {
+                    self.ended = true;
+                    self.session.count_undecodable(&status);
+                    return Some(Err(status));
+                }
             };
             match self.session.take(message) {
                 Ok(Reply::None) => (),

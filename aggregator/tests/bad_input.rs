@@ -1,5 +1,10 @@
 //! Bad input over real gRPC: each is refused with a status that names the field, is counted, and
 //! harms nobody else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that breaks here has found something"
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -131,7 +136,10 @@ fn label(key: impl Into<String>, value: impl Into<String>) -> wire::Label {
 
 /// A key frame with columns 0 and 1 of entity 0, both 5.
 fn good_columns() -> Vec<u8> {
-    use tally_proto::{columns, declaration::{ColumnNumber, EntityNumber}};
+    use tally_proto::{
+        columns,
+        declaration::{ColumnNumber, EntityNumber},
+    };
     let mut builder = columns::Builder::new();
     builder.set(EntityNumber(0), ColumnNumber(0), 5);
     builder.set(EntityNumber(0), ColumnNumber(1), 5);
@@ -163,9 +171,11 @@ async fn check(bad: Vec<Message>, code: Code, says: &str, reason: &'static str) 
     assert_eq!(aggregator.refused(reason), 1, "{reason}");
 
     good.say(frame(1, NOW_S, good_columns())).await;
-    assert!(matches!(good.next().await.unwrap(), aggregator_message::Message::Ack(ack) if ack.sequence == 1));
+    assert!(
+        matches!(good.next().await.unwrap(), aggregator_message::Message::Ack(ack) if ack.sequence == 1)
+    );
     let queries = Queries::new(Arc::clone(&aggregator.model));
-    assert_eq!(queries.nodes().iter().map(ToString::to_string).collect::<Vec<_>>(), ["good"]);
+    assert!(queries.nodes().iter().any(|node| node.as_str() == "good"));
 }
 
 async fn check_hello(bad: wire::Hello, code: Code, says: &str, reason: &'static str) {
@@ -187,7 +197,8 @@ async fn check_frames(bad: Vec<Message>, code: Code, says: &str, reason: &'stati
 #[tokio::test]
 async fn a_stream_begins_with_hello() {
     let first = vec![frame(1, NOW_S, vec![])];
-    check(first, Code::InvalidArgument, "first message of a stream must be hello", "hello_order").await;
+    check(first, Code::InvalidArgument, "first message of a stream must be hello", "hello_order")
+        .await;
     let twice = vec![Message::Hello(hello("bad")), Message::Hello(hello("bad"))];
     check(twice, Code::InvalidArgument, "only be the first message", "hello_order").await;
 }
@@ -195,7 +206,8 @@ async fn a_stream_begins_with_hello() {
 #[tokio::test]
 async fn an_unknown_version_is_refused() {
     let bad = wire::Hello { schema_version: 99, ..hello("bad") };
-    check_hello(bad, Code::FailedPrecondition, "hello.schema_version is 99", "schema_version").await;
+    check_hello(bad, Code::FailedPrecondition, "hello.schema_version is 99", "schema_version")
+        .await;
 }
 
 #[tokio::test]
@@ -290,6 +302,7 @@ async fn a_huge_message_is_refused() {
     sender.say(frame(1, NOW_S, vec![0; MESSAGE_BYTES + 1])).await;
     let status = sender.refusal().await;
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert_eq!(aggregator.refused("undecodable"), 1);
 }
 
 #[tokio::test]

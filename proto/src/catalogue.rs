@@ -64,16 +64,16 @@ macro_rules! catalogue {
         #[repr(u16)]
         enum Row { $($id,)* END }
 
-        #[expect(clippy::as_conversions, reason = "an enum's own discriminant")]
+        #[allow(clippy::as_conversions, reason = "an enum's own discriminant")]
         const CATALOGUE_LEN: u16 = Row::END as u16;
 
         /// Number of metrics in the catalogue.
-        #[expect(clippy::as_conversions, reason = "u16 to usize in a constant")]
+        #[allow(clippy::as_conversions, reason = "u16 to usize in a constant")]
         pub const METRICS: usize = CATALOGUE_LEN as usize;
 
         $(
             #[doc = $description]
-            #[expect(clippy::as_conversions, reason = "an enum's own discriminant")]
+            #[allow(clippy::as_conversions, reason = "an enum's own discriminant")]
             pub const $id: MetricId = MetricId(Row::$id as u16);
         )*
 

@@ -1,5 +1,10 @@
 //! Which module may name which. The table is the architecture; a line of code that breaks it
 //! fails here with its place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that breaks here has found something"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -60,11 +65,13 @@ const PACKAGES: &[Package] = &[
         folder: "agent",
         layers: &[
             &["backoff", "counters", "identity", "parse", "schedule", "telemetry"],
-            &["meanings", "columns", "host", "assemble"],
-            &["cgroup", "network", "node", "own_cost"],
+            &["meanings", "columns", "host", "reading"],
+            &["assemble", "handover"],
+            &["cgroup"],
+            &["network", "node", "own_cost"],
             &["sampler"],
             &["once", "outbox"],
-            &["handover", "settings"],
+            &["settings"],
             &["uplink"],
             &["app"],
             &["main"],

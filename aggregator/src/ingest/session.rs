@@ -8,7 +8,7 @@ use tally_proto::{
     tick::Tick,
     wire,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{Shared, status::Refused};
 use crate::{admission::Refusal, model::node::NodeSlot, self_metrics};
@@ -81,6 +81,14 @@ impl Session {
                 speaker.frame(&frame)?;
                 Ok(Reply::Counted(frame.sequence))
             }
+        }
+    }
+
+    /// Counts a message that could not even be decoded.
+    pub(super) fn count_undecodable(&self, status: &Status) {
+        if matches!(status.code(), Code::OutOfRange | Code::ResourceExhausted | Code::Internal) {
+            let reason = self_metrics::Refusal { reason: "undecodable" };
+            self.shared.metrics.streams_refused.get_or_create(&reason).inc();
         }
     }
 
