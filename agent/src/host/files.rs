@@ -2,8 +2,8 @@
 //!
 //! The kernel makes the text of these files anew at each read from offset 0, so a held descriptor
 //! with `pread` is as good as opening the file again, at a third of the cost. A removed cgroup's
-//! files answer ENODEV, and so does a file whose controller was switched off, so the directory
-//! decides which it was.
+//! files answer ENODEV, and so does a file whose controller was switched off, so the path decides which
+//! it was: a directory that is missing, or that has another file of the name now, is gone.
 
 use std::{fmt, os::fd::OwnedFd};
 
@@ -240,13 +240,17 @@ impl Files {
         at: Location<'_>,
         reason: Reason,
     ) -> Result<(), Gone> {
-        let was_there = matches!(file, HeldFile::Held(..) | HeldFile::Unheld);
+        let was_held = matches!(file, HeldFile::Held(..));
+        let was_there = was_held || matches!(file, HeldFile::Unheld);
         file.miss();
         match reason {
             Reason::Refused(Errno::NOENT | Errno::NODEV | Errno::SRCH) => {
+                at.write(&mut self.path);
+                // The file that was held is dead, and yet there is one: its directory was made anew.
+                let is_another = was_held && stat(self.path.as_str()).is_ok();
                 at.write_directory(&mut self.path);
                 let is_gone = was_there && stat(self.path.as_str()).is_err();
-                if is_gone { Err(Gone) } else { Ok(()) }
+                if is_another || is_gone { Err(Gone) } else { Ok(()) }
             }
             // The kernel has the file and not the feature: pressure when booted with psi=0, the
             // processes of a threaded group.
