@@ -47,10 +47,7 @@ pub(crate) fn begin_log(filter: &str, folder: Option<&Path>) -> anyhow::Result<(
 
 /// What to try first.
 pub(crate) fn urls(rest: &str) -> String {
-    let paths =
-        ["/api/v1/model/nodes", "/api/v1/model/metrics", "/api/v1/metric-export", "/metrics"];
-    let urls: Vec<String> = paths.iter().map(|path| format!("http://{rest}{path}")).collect();
-    format!("Try: curl {}", urls.join("  "))
+    format!("Try curl {rest}/api/v1/model/nodes, /api/v1/metric-export, /metrics")
 }
 
 /// Shows the URLs, and the table again at every tick if there is a terminal to show it on.
@@ -58,19 +55,18 @@ pub(crate) async fn watch(
     queries: Queries,
     resolution: Resolution,
     urls: &str,
-    shows_table: bool,
+    folder: Option<&Path>,
 ) -> io::Result<()> {
     writeln!(io::stdout(), "{urls}")?;
-    if !shows_table {
-        return std::future::pending().await;
-    }
+    let Some(folder) = folder else { return std::future::pending().await };
+    let foot = format!("Ctrl-C ends it. What could not be read: {}", folder.join(LOG).display());
     write!(io::stdout(), "{HOME}{CLEAR_BELOW}")?;
     let mut ticks = interval(Duration::from_secs(u64::from(resolution.seconds())));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         let table = watch::table(&queries);
-        let screen = screen(&table, urls, columns());
+        let screen = screen(&table, (urls, &foot), columns());
         let mut out = io::stdout().lock();
         out.write_all(screen.as_bytes())?;
         out.flush()?;
@@ -78,13 +74,13 @@ pub(crate) async fn watch(
 }
 
 /// One picture, drawn over the one before without flicker.
-fn screen(table: &Table, urls: &str, columns: usize) -> String {
+fn screen(table: &Table, (urls, foot): (&str, &str), columns: usize) -> String {
     let text = if table.nodes.is_empty() {
         "Reading this host…\n".to_owned()
     } else {
         render(table, columns)
     };
-    let lines = std::iter::once(urls).chain([""]).chain(text.lines()).chain(["Ctrl-C ends it."]);
+    let lines = std::iter::once(urls).chain([""]).chain(text.lines()).chain([foot]);
     let drawn: Vec<String> = lines.map(|line| format!("{line}{CLEAR_LINE}\n")).collect();
     format!("{HOME}{}{CLEAR_BELOW}", drawn.concat())
 }

@@ -41,7 +41,7 @@ fn complain(error: &anyhow::Error) {
 fn start(flags: &Flags) -> anyhow::Result<()> {
     let folder = DataFolder::own(&flags.data_dir())?;
     let shows_table = !flags.no_table && io::stdout().is_terminal();
-    live::begin_log(&flags.log, shows_table.then_some(&folder.path))?;
+    live::begin_log(&flags.log, shows_table.then_some(&*folder.path))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -70,7 +70,8 @@ async fn run(flags: &Flags, folder: &DataFolder, shows_table: bool) -> anyhow::R
     tokio::pin!(agent);
     let asked = asked_to_stop().context("cannot wait for signals")?;
     let urls = live::urls(&rest);
-    let watching = live::watch(aggregator.queries(), resolution, &urls, shows_table);
+    let shown = shows_table.then_some(&*folder.path);
+    let watching = live::watch(aggregator.queries(), resolution, &urls, shown);
     let ended = tokio::select! {
         () = asked => Ok(()),
         ended = &mut agent => return ended.context("the agent ended"),

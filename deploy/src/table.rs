@@ -1,14 +1,14 @@
 //! The table that a person watches: nodes, namespaces and the busiest containers. Pure: numbers
 //! in, text out.
 
-use std::fmt::Write as _;
-
 /// Containers shown: what fits beside the rest on a small terminal.
 const BUSIEST: usize = 10;
 /// Namespaces shown; a host has few.
 const NAMESPACES: usize = 8;
 /// Narrower than this, names would be cut to nothing.
 const COLUMNS_LEAST: usize = 50;
+/// Wider than this, a number is too far from its name.
+const COLUMNS_MOST: usize = 160;
 /// Width of the five columns of numbers.
 const NUMBERS: usize = 50;
 
@@ -42,7 +42,7 @@ pub(crate) struct Table {
 
 /// The table as lines of at most `columns` characters.
 pub(crate) fn render(table: &Table, columns: usize) -> String {
-    let name = columns.max(COLUMNS_LEAST + NUMBERS).min(160) - NUMBERS;
+    let name = columns.clamp(COLUMNS_LEAST + NUMBERS, COLUMNS_MOST) - NUMBERS;
     let mut out = String::new();
     section(&mut out, "NODE", name, table.nodes.iter());
     if !table.namespaces.is_empty() {
@@ -78,8 +78,8 @@ fn section<'a>(out: &mut String, title: &str, width: usize, lines: impl Iterator
 
 fn row(out: &mut String, width: usize, name: &str, numbers: [&str; 5]) {
     let [cpu, memory, received, sent, threads] = numbers;
-    // Writing to a string can't fail.
-    let _ = writeln!(out, "{name:<width$}{cpu:>9}{memory:>11}{received:>11}{sent:>11}{threads:>8}");
+    let line = format!("{name:<width$}{cpu:>9}{memory:>11}{received:>11}{sent:>11}{threads:>8}\n");
+    out.push_str(&line);
 }
 
 /// The end of a cgroup path says more than its beginning.
