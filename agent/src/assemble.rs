@@ -8,8 +8,8 @@
 use tally_proto::catalogue::{self as metric, MetricId};
 
 use crate::{
-    cgroup::{Pressures, v1::ReadingV1, v2::ReadingV2},
     parse::number::Limit,
+    reading::{Pressures, ReadingV1, ReadingV2},
 };
 
 /// What one entity used. Absent is not zero: `None` sends nothing.

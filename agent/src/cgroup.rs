@@ -13,7 +13,7 @@ pub mod v1;
 pub mod v2;
 
 pub use disks::{Disk, Disks};
-pub use pressure::{PressureFiles, Pressures};
+pub use pressure::PressureFiles;
 
 use crate::{
     assemble::{self, Sample},

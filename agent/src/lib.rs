@@ -22,6 +22,7 @@ pub mod once;
 pub mod outbox;
 pub mod own_cost;
 pub mod parse;
+pub mod reading;
 pub mod sampler;
 pub mod schedule;
 pub mod settings;

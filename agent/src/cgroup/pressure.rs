@@ -7,18 +7,8 @@ use crate::{
         files::{Files, Gone, HeldFile, Location},
     },
     parse::pressure::{Pressure, parse},
+    reading::Pressures,
 };
-
-/// What a group's tasks waited for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pressures {
-    /// CPU time.
-    pub cpu: Pressure,
-    /// Memory.
-    pub memory: Pressure,
-    /// Input and output.
-    pub io: Pressure,
-}
 
 /// Its files.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! A cgroup of v1: one directory of the same path in each controller's tree.
 
-use super::{Activity, Disks, Extent, PressureFiles, Pressures, Stillness};
+use super::{Activity, Disks, Extent, PressureFiles, Stillness};
 use crate::{
     host::{
         descriptors::Pace,
@@ -10,44 +10,18 @@ use crate::{
     parse::{
         blkio_v1::{self, Direction},
         cpu_limit::{limit_v1, parse_quota_v1},
-        cpu_stat_v1::{self, CpuStatV1},
+        cpu_stat_v1,
         device::DeviceIo,
         line::BadLine,
-        memory_stat_v1::{self, MemoryStatV1},
+        memory_stat_v1,
         number::{Limit, parse_limit, parse_memory_limit_v1, parse_number},
         oom_kills,
     },
+    reading::ReadingV1,
 };
 
 /// Files read every tick, without pressure.
 pub const HOT_FILES: usize = 8;
-
-/// What the files said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadingV1 {
-    /// `cpuacct.usage`
-    pub cpu_usage_ns: Option<u64>,
-    /// `cpu.stat`
-    pub cpu_stat: CpuStatV1,
-    /// `cpu.cfs_quota_us` over `cpu.cfs_period_us`, in millicores.
-    pub cpu_limit: Option<Limit>,
-    /// `memory.usage_in_bytes`
-    pub memory_usage: Option<u64>,
-    /// `memory.stat`
-    pub memory_stat: MemoryStatV1,
-    /// `memory.kmem.usage_in_bytes`
-    pub memory_kernel: Option<u64>,
-    /// `memory.oom_control`
-    pub oom_kills: Option<u64>,
-    /// `memory.limit_in_bytes`
-    pub memory_limit: Option<Limit>,
-    /// `pids.current`
-    pub threads: Option<u64>,
-    /// `pids.max`
-    pub threads_limit: Option<Limit>,
-    /// Of the unified tree.
-    pub pressures: Pressures,
-}
 
 /// The files of one group, and what they said.
 #[derive(Debug, Default)]

@@ -1,50 +1,21 @@
 //! A cgroup of v2: one directory with the files of all controllers that are on.
 
-use super::{Activity, Disks, Extent, PressureFiles, Pressures, Stillness};
+use super::{Activity, Disks, Extent, PressureFiles, Stillness};
 use crate::{
     host::{
         descriptors::Pace,
         files::{Files, Gone, HeldFile, Location},
     },
     parse::{
-        cpu_limit,
-        cpu_stat_v2::{self, CpuStatV2},
-        io_stat_v2,
-        memory_stat_v2::{self, MemoryStatV2},
-        number::{Limit, parse_limit, parse_number},
+        cpu_limit, cpu_stat_v2, io_stat_v2, memory_stat_v2,
+        number::{parse_limit, parse_number},
         oom_kills,
     },
+    reading::ReadingV2,
 };
 
 /// Files read every tick.
 pub const HOT_FILES: usize = 9;
-
-/// What the files said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReadingV2 {
-    /// `cpu.stat`
-    pub cpu_stat: CpuStatV2,
-    /// `cpu.max`, in millicores.
-    pub cpu_limit: Option<Limit>,
-    /// `memory.current`
-    pub memory_usage: Option<u64>,
-    /// `memory.stat`
-    pub memory_stat: MemoryStatV2,
-    /// `memory.swap.current`
-    pub swap: Option<u64>,
-    /// `memory.swap.max`
-    pub swap_limit: Option<Limit>,
-    /// `memory.events`
-    pub oom_kills: Option<u64>,
-    /// `memory.max`
-    pub memory_limit: Option<Limit>,
-    /// `pids.current`
-    pub threads: Option<u64>,
-    /// `pids.max`
-    pub threads_limit: Option<Limit>,
-    /// The pressure files.
-    pub pressures: Pressures,
-}
 
 /// The files of one group, and what they said.
 #[derive(Debug, Default)]

@@ -3,6 +3,8 @@
 //! At full size the document has hundreds of megabytes, so it is written by hand, node by node,
 //! into pieces that are sent as they are filled; the whole of it is never in memory.
 
+mod json;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,6 +18,7 @@ use tally_proto::{
     tick::{Tick, UnixMs},
 };
 
+use self::json::{LabelWriter, json_text};
 use super::{TickRange, Value, evaluate::evaluate};
 use crate::{
     model::node::{Chunk, NodeSlot, NodeView},
@@ -354,55 +357,6 @@ impl Writer<'_> {
     }
 }
 
-/// Writes `},"labels":{…}}`.
-struct LabelWriter<'a> {
-    out: &'a mut Vec<u8>,
-}
-
-impl<'a> LabelWriter<'a> {
-    fn begin(out: &'a mut Vec<u8>, container: &str, kind: &str) -> Self {
-        out.extend_from_slice(b"},\"labels\":{\"type\":\"");
-        out.extend_from_slice(kind.as_bytes());
-        out.push(b'"');
-        let mut labels = Self { out };
-        labels.label("container_name", container);
-        labels
-    }
-
-    fn label(&mut self, key: &str, value: &str) {
-        self.out.extend_from_slice(b",\"");
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        push_json_text(value, self.out);
-    }
-
-    fn optional(&mut self, key: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.label(key, value);
-        }
-    }
-
-    fn node(&mut self, newest: &Newest<'_>) {
-        let record = newest.schema.roster.node_record.as_ref();
-        self.label("nodename", newest.node);
-        self.label("hostname", record.map_or(newest.node.as_str(), |record| &record.hostname));
-        self.label("host_id", record.map_or("", |record| &record.host_id));
-    }
-
-    fn pod(&mut self, newest: &Newest<'_>, pod: &Pod) {
-        self.node(newest);
-        self.label("pod_name", &pod.key.name);
-        self.label("pod_id", &pod.uid);
-        self.label("namespace_name", &pod.key.namespace);
-        self.optional("namespace_id", pod.namespace_uid.as_deref());
-        self.optional("labels", pod.record.as_ref().map(|record| &*record.labels));
-    }
-
-    fn end(self) {
-        self.out.extend_from_slice(b"}}");
-    }
-}
-
 fn specified(pod: &Pod, container: &PodContainer, id: MetricId) -> Option<i64> {
     if id.metric().source != Source::Inventory {
         return None;
@@ -425,27 +379,4 @@ fn place(number: EntityNumber) -> usize {
 fn rfc3339(at: UnixMs) -> String {
     let seconds = at.0.div_euclid(1000);
     Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
-}
-
-fn json_text(text: &str) -> String {
-    let mut out = Vec::new();
-    push_json_text(text, &mut out);
-    String::from_utf8(out).unwrap_or_default()
-}
-
-fn push_json_text(text: &str, out: &mut Vec<u8>) {
-    let plain = |byte: &u8| *byte != b'"' && *byte != b'\\' && 0x1f < *byte;
-    out.push(b'"');
-    if text.as_bytes().iter().all(plain) {
-        out.extend_from_slice(text.as_bytes());
-    } else {
-        for byte in text.bytes() {
-            match byte {
-                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-                0..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-                _ => out.push(byte),
-            }
-        }
-    }
-    out.push(b'"');
 }
