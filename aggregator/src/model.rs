@@ -21,7 +21,7 @@ use crate::{
     inventory::Inventory,
     rollup::{FrameSums, progress::Progress, sums::Sums},
 };
-use directory::{Directory, Namespace};
+use directory::{Directory, SharedSums};
 use node::NodeSlot;
 use writer::{BadFrame, NodeWriter, Unpacked};
 
@@ -158,7 +158,7 @@ impl Model {
     /// Adds a frame's part to all sums. Whether its tick was closed already.
     fn add(&self, writer: &mut NodeWriter, tick: Tick, sums: &FrameSums) -> bool {
         for (namespace, addends) in writer.namespaces().iter().zip(&sums.namespaces) {
-            lock(&namespace.sums).add(tick, addends);
+            lock(namespace).add(tick, addends);
         }
         let mut cluster = self.cluster();
         if !std::mem::replace(&mut writer.joined, true) {
@@ -170,14 +170,14 @@ impl Model {
         late
     }
 
-    /// Notes which pods came and went; the namespaces that the frames add to from now on.
+    /// Notes which pods came and went; the sums of the namespaces that the frames add to from now on.
     fn change_roster(
         &self,
         node: &Arc<NodeSlot>,
         writer: &NodeWriter,
         unpacked: &Unpacked,
         tick: Tick,
-    ) -> Vec<Arc<Namespace>> {
+    ) -> Vec<SharedSums> {
         let roster = &unpacked.schema.roster;
         if writer.roster().is_none_or(|before| before.pods != roster.pods) {
             let view = node.view();
@@ -187,7 +187,9 @@ impl Model {
         }
         let directory = self.directory();
         let names = unpacked.plan.namespaces.iter();
-        names.filter_map(|name| directory.namespaces.get(name).cloned()).collect()
+        let sums =
+            |name| directory.namespaces.get(name).map(|namespace| Arc::clone(&namespace.sums));
+        names.filter_map(sums).collect()
     }
 
     /// A stream ended: nobody waits for its node, unless a newer stream speaks for it.

@@ -1,12 +1,12 @@
 //! Refusals as gRPC statuses: a code that tells the agent what to do, and the whole chain of
 //! reasons as the message.
 
-use std::error::Error;
+use std::error::Error as _;
 
 use tally_proto::decode::BadMessage;
 use tonic::Status;
 
-use crate::{admission, model::writer::BadFrame};
+use crate::{admission, model::writer::BadFrame, telemetry::chain};
 
 /// Why a message ends its stream.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,15 +63,4 @@ impl Refused {
             Self::TakenOver => Status::aborted(message),
         }
     }
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -25,11 +25,14 @@ pub struct Directory {
     pub namespaces: BTreeMap<NamespaceName, Arc<Namespace>>,
 }
 
+/// Sums that several nodes add to: held for one frame's additions, or to copy one series.
+pub type SharedSums = Arc<Mutex<Sums>>;
+
 /// A namespace: its sums, and where its pods are.
 #[derive(Debug)]
 pub struct Namespace {
-    /// Held for one frame's additions, or to copy one series.
-    pub sums: Mutex<Sums>,
+    /// Its sums.
+    pub sums: SharedSums,
     /// The nodes of each pod.
     pub pods: RwLock<BTreeMap<PodName, Vec<Place>>>,
 }
@@ -46,7 +49,7 @@ pub struct Place {
 impl Namespace {
     /// No pods, no sums.
     pub fn new(sums: Sums) -> Self {
-        Self { sums: Mutex::new(sums), pods: RwLock::default() }
+        Self { sums: Arc::new(Mutex::new(sums)), pods: RwLock::default() }
     }
 
     /// The nodes that a pod is or was on.

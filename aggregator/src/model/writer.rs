@@ -1,7 +1,10 @@
 //! What the stream of a node knows between two frames: what it declared, where its differences
 //! start from, and which of its frames are counted already.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+};
 
 use tally_proto::{
     columns::{BadColumns, Columns, Layout, has_layout, unpack},
@@ -13,8 +16,7 @@ use tally_proto::{
 
 use crate::{
     inventory::Inventory,
-    model::directory::Namespace,
-    rollup::{Earlier, FrameSums, Plan},
+    rollup::{Earlier, FrameSums, Plan, sums::Sums},
     roster::Roster,
     schema::{Declarations, Schema},
 };
@@ -67,7 +69,7 @@ pub struct NodeWriter {
 struct Last {
     schema: Arc<Schema>,
     plan: Arc<Plan>,
-    namespaces: Vec<Arc<Namespace>>,
+    namespaces: Vec<Arc<Mutex<Sums>>>,
     tick: Tick,
 }
 
@@ -165,8 +167,8 @@ impl NodeWriter {
         }
     }
 
-    /// The namespaces that the present plan adds to.
-    pub fn namespaces(&self) -> &[Arc<Namespace>] {
+    /// The sums of the namespaces that the present plan adds to.
+    pub fn namespaces(&self) -> &[Arc<Mutex<Sums>>] {
         self.last.as_ref().map_or(&[], |last| &last.namespaces)
     }
 
@@ -245,7 +247,7 @@ impl NodeWriter {
         &mut self,
         (frame, run): (&PackedFrame, Run),
         unpacked: Unpacked,
-        namespaces: Option<Vec<Arc<Namespace>>>,
+        namespaces: Option<Vec<Arc<Mutex<Sums>>>>,
         (counts, now): (bool, UnixMs),
     ) -> Option<FrameSums> {
         let Unpacked { schema, plan, earlier, .. } = unpacked;
