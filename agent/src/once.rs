@@ -121,6 +121,7 @@ pub fn render(meanings: &Meanings, earlier: &Frame, later: &Frame) -> Value {
 
 fn description(meanings: &Meanings, entity: &EntityDeclaration) -> Map<String, Value> {
     let (kind, path, pod, id) = match &entity.what {
+        Declared::Unknown => ("unknown", None, None, None),
         Declared::Node => ("node", CgroupPath::parse("/").ok(), None, None),
         Declared::Pod { uid, path, .. } => ("pod", path.clone(), Some(uid), None),
         Declared::PodContainer { pod, id, path, sandbox, .. } => {

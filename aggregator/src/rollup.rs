@@ -5,6 +5,7 @@
 //! count where changes only with the schema, so it is worked out once, as a plan, and a frame is
 //! one walk over that.
 
+mod earlier;
 pub mod progress;
 pub mod sums;
 
@@ -25,6 +26,7 @@ use crate::{
     roster::Roster,
     schema::{MetricKey, Schema},
 };
+pub use earlier::Earlier;
 use sums::{Addends, place_of, thousandths};
 
 /// What one frame adds, by destination.
@@ -42,6 +44,8 @@ pub struct Plan {
     /// The namespaces that the node has pods in.
     pub namespaces: Vec<NamespaceName>,
     columns: Vec<PlannedColumn>,
+    /// Values of all columns that are counters.
+    counted: usize,
     /// What every frame adds whatever it holds: requests, limits, capacities.
     constant: FrameSums,
 }
@@ -54,6 +58,8 @@ struct PlannedColumn {
     /// The metric's place among the summed ones.
     place: usize,
     how: How,
+    /// Of a counter, where its values begin in [`Earlier`].
+    earlier: usize,
     cells: Arc<[Cell]>,
 }
 
@@ -79,18 +85,6 @@ enum Destination {
     Namespace(usize),
 }
 
-/// The frame before, as far as rates need it.
-#[derive(Debug)]
-pub struct Earlier {
-    /// Its tick.
-    pub tick: Tick,
-    /// When each entity of the present schema was read; `None` for one that was not there, or
-    /// not in its present life.
-    offsets: Vec<Option<i64>>,
-    /// For each planned column that is a counter, its values by position.
-    values: Vec<Vec<Option<i64>>>,
-}
-
 impl Plan {
     /// Works out what counts where.
     pub fn new(schema: &Schema) -> Self {
@@ -99,7 +93,7 @@ impl Plan {
         namespaces.dedup();
         let members = Members::new(&schema.roster, &namespaces);
         let mut cells: HashMap<(usize, bool), Arc<[Cell]>> = HashMap::new();
-        let mut columns = Vec::new();
+        let (mut columns, mut counters) = (Vec::new(), 0);
         for (index, layout) in schema.layout.columns.iter().enumerate() {
             let Some(meaning) = schema.meaning(index).filter(|meaning| meaning.labels.is_empty())
             else {
@@ -112,13 +106,16 @@ impl Plan {
                     .entry((layout.row_set, of_node))
                     .or_insert_with(|| members.cells(schema, index, of_node));
                 if !cells.is_empty() {
-                    let how = how(id);
-                    columns.push(PlannedColumn { index, place, how, cells: Arc::clone(cells) });
+                    let (how, cells, earlier) = (how(id), Arc::clone(cells), counters);
+                    if how != How::Level {
+                        counters += schema.layout.rows(index).len();
+                    }
+                    columns.push(PlannedColumn { index, place, how, earlier, cells });
                 }
             }
         }
         let constant = constants(&schema.roster, &namespaces);
-        Self { namespaces, columns, constant }
+        Self { namespaces, columns, counted: counters, constant }
     }
 
     /// What `now` adds, with rates against `earlier`.
@@ -130,8 +127,14 @@ impl Plan {
         earlier: Option<&Earlier>,
     ) -> FrameSums {
         let mut sums = self.constant.clone();
-        let offsets = column(now, schema.read_offset);
-        let mut counters = earlier.map(|earlier| earlier.values.iter()).into_iter().flatten();
+        let elapsed = earlier.map(|earlier| {
+            let offsets = column(now, schema.read_offset).iter().enumerate();
+            let elapsed = offsets.map(|(place, offset)| {
+                elapsed_us((earlier.tick, earlier.offsets.get(place)?), (tick, *offset))
+            });
+            elapsed.collect::<Vec<Option<u64>>>()
+        });
+        let before = earlier.zip(elapsed.as_deref());
         for planned in &self.columns {
             let values = column(now, Some(planned.index));
             if planned.how == How::Level {
@@ -140,56 +143,18 @@ impl Plan {
                         sums.add(cell.destination, planned.place, *value);
                     }
                 }
-                continue;
-            }
-            let (Some(earlier), Some(before)) = (earlier, counters.next()) else { continue };
-            for cell in &*planned.cells {
-                let elapsed = earlier.elapsed_us(tick, offsets, cell.offset);
-                let was = before.get(cell.position).copied().flatten();
-                let is = values.get(cell.position).copied();
-                if let Some(rate) = planned.how.rate(was, is, elapsed) {
-                    sums.add(cell.destination, planned.place, rate);
+            } else if let Some((earlier, elapsed)) = before {
+                for cell in &*planned.cells {
+                    let was = earlier.values.get(planned.earlier + cell.position);
+                    let is = values.get(cell.position).copied();
+                    let elapsed = elapsed.get(cell.offset).copied().flatten();
+                    if let Some(rate) = planned.how.rate(was, is, elapsed) {
+                        sums.add(cell.destination, planned.place, rate);
+                    }
                 }
             }
         }
         sums
-    }
-
-    /// What the next frame of the same schema needs of this one.
-    pub fn earlier(&self, schema: &Schema, tick: Tick, now: &Columns) -> Earlier {
-        let all = |values: &[i64]| values.iter().copied().map(Some).collect();
-        Earlier {
-            tick,
-            offsets: all(column(now, schema.read_offset)),
-            values: self.counters().map(|planned| all(column(now, Some(planned.index)))).collect(),
-        }
-    }
-
-    /// The same from a frame of another schema, or of another stream: a cell counts where it is
-    /// the same metric of the same entity in the same life.
-    pub fn earlier_of(&self, schema: &Schema, before: (&Schema, Tick, &Columns)) -> Earlier {
-        let (their_schema, tick, columns) = before;
-        let look_up = |index: usize| -> Vec<Option<i64>> {
-            let theirs = if schema.read_offset == Some(index) {
-                their_schema.read_offset
-            } else {
-                schema
-                    .meaning(index)
-                    .and_then(|meaning| their_schema.column_of(&meaning.metric, &meaning.labels))
-            };
-            let rows = schema.layout.rows(index).iter();
-            rows.map(|number| {
-                let row = their_schema.row_of(schema, *number)?;
-                let position = their_schema.layout.position(theirs?, row)?;
-                column(columns, theirs).get(position).copied()
-            })
-            .collect()
-        };
-        Earlier {
-            tick,
-            offsets: schema.read_offset.map(look_up).unwrap_or_default(),
-            values: self.counters().map(|planned| look_up(planned.index)).collect(),
-        }
     }
 
     fn counters(&self) -> impl Iterator<Item = &PlannedColumn> {
@@ -214,13 +179,6 @@ impl FrameSums {
         let mut all = self.node.clone();
         self.namespaces.iter().for_each(|addends| all.add_all(addends));
         all
-    }
-}
-
-impl Earlier {
-    fn elapsed_us(&self, tick: Tick, offsets: &[i64], position: usize) -> Option<u64> {
-        let before = (*self.offsets.get(position)?)?;
-        elapsed_us((self.tick, before), (tick, *offsets.get(position)?))
     }
 }
 

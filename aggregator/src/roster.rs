@@ -112,7 +112,7 @@ impl Roster {
                 Declared::FreeContainer { name, path, image, .. } => {
                     building.add_free(entity, name.as_ref(), path.as_ref(), image.as_ref());
                 }
-                Declared::PodContainer { .. } => (),
+                Declared::PodContainer { .. } | Declared::Unknown => (),
             }
         }
         for entity in declared() {

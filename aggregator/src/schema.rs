@@ -72,14 +72,39 @@ pub struct Declarations {
 }
 
 impl Declarations {
-    /// Takes one entity's declaration.
-    pub fn declare_entity(&mut self, declared: EntityDeclaration) {
+    /// Takes one entity's declaration. Paths of cgroups are the longest texts there are, so the
+    /// path of what has a name is not kept.
+    pub fn declare_entity(&mut self, mut declared: EntityDeclaration) {
+        self.forget_needless_path(&mut declared.what);
         let index = index(declared.number.0);
         if self.entities.len() <= index {
             self.entities.resize(index + 1, None);
         }
         if let Some(place) = self.entities.get_mut(index) {
             *place = Some(Arc::new(declared));
+        }
+    }
+
+    /// A path serves as the name of what has no other: of a container also where its pod has
+    /// none, for then it is shown as a free container.
+    fn forget_needless_path(&self, what: &mut Declared) {
+        let named = match &*what {
+            Declared::Node | Declared::Unknown => false,
+            Declared::Pod { key, .. } => key.is_some(),
+            Declared::PodContainer { pod, name, .. } => {
+                let pod = self.entity(*pod).map(|pod| &pod.what);
+                name.is_some() && matches!(pod, Some(Declared::Pod { key: Some(_), .. }))
+            }
+            Declared::FreeContainer { name, .. } => name.is_some(),
+        };
+        if let (
+            true,
+            Declared::Pod { path, .. }
+            | Declared::PodContainer { path, .. }
+            | Declared::FreeContainer { path, .. },
+        ) = (named, what)
+        {
+            *path = None;
         }
     }
 

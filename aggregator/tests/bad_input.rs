@@ -243,9 +243,6 @@ async fn declarations_out_of_range_are_refused() {
     let mut far = node_declaration();
     far.entities[0].number = 20_000;
     check_declared(far, "entity.number").await;
-    let mut nothing = node_declaration();
-    nothing.entities[0].entity = None;
-    check_declared(nothing, "entity.entity").await;
     let mut long = node_declaration();
     long.columns[0].metric = "m".repeat(129);
     check_declared(long, "column.metric").await;
@@ -335,4 +332,18 @@ async fn streams_over_the_limit_are_refused() {
     let status = aggregator.stream().await.refusal().await;
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("--max-streams"), "{}", status.message());
+}
+
+#[tokio::test]
+async fn what_only_a_newer_agent_knows_is_passed_over() {
+    let aggregator = Aggregator::start().await;
+    let mut newer = aggregator.stream().await;
+    newer.sender.send(wire::AgentMessage { message: None }).await.unwrap();
+    newer.say(Message::Hello(hello("node"))).await;
+    newer.next().await.unwrap();
+    let mut declared = node_declaration();
+    declared.entities.push(wire::EntityDeclaration { number: 1, start_unix_ms: 0, entity: None });
+    newer.say(Message::Declarations(declared)).await;
+    newer.say(frame(1, NOW_S, good_columns())).await;
+    assert!(matches!(newer.next().await.unwrap(), aggregator_message::Message::Ack(_)));
 }

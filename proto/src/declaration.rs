@@ -69,6 +69,8 @@ pub enum Declared {
         /// Its image, if the agent could learn it.
         image: Option<ImageName>,
     },
+    /// Of a kind that only newer versions know: its values are passed over.
+    Unknown,
 }
 
 /// The meaning of an entity number, in one life of the entity.

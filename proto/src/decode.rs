@@ -22,8 +22,8 @@ use crate::{
 /// A message that breaks the schema or a limit. `field` is its path in the schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
-    /// A oneof that holds nothing this version knows.
-    #[error("{field} is missing, or of a kind this version does not know")]
+    /// What must be said was not.
+    #[error("{field} is missing")]
     Missing {
         /// The field.
         field: &'static str,
@@ -63,7 +63,8 @@ pub enum BadMessage {
 pub fn agent_message(message: wire::AgentMessage) -> Result<AgentMessage, BadMessage> {
     use wire::agent_message::Message;
     let wire::AgentMessage { message } = message;
-    match message.ok_or(BadMessage::Missing { field: "message" })? {
+    let Some(message) = message else { return Ok(AgentMessage::Unknown) };
+    match message {
         Message::Hello(said) => hello(said).map(AgentMessage::Hello),
         Message::Declarations(said) => declarations(said).map(AgentMessage::Declarations),
         Message::Frame(said) => frame(said).map(AgentMessage::Frame),
@@ -76,7 +77,8 @@ pub fn aggregator_message(
 ) -> Result<AggregatorMessage, BadMessage> {
     use wire::aggregator_message::Message;
     let wire::AggregatorMessage { message } = message;
-    match message.ok_or(BadMessage::Missing { field: "message" })? {
+    let Some(message) = message else { return Ok(AggregatorMessage::Unknown) };
+    match message {
         Message::Welcome(wire::Welcome { schema_version: _, acknowledged }) => {
             Ok(AggregatorMessage::Welcome(Welcome { acknowledged: Sequence(acknowledged) }))
         }
@@ -129,11 +131,12 @@ fn declarations(said: wire::Declarations) -> Result<Declarations, BadMessage> {
 fn entity(said: wire::EntityDeclaration) -> Result<EntityDeclaration, BadMessage> {
     use wire::entity_declaration::Entity;
     let wire::EntityDeclaration { number, start_unix_ms, entity } = said;
-    let what = match entity.ok_or(BadMessage::Missing { field: "entity.entity" })? {
-        Entity::Node(wire::NodeEntity {}) => Declared::Node,
-        Entity::Pod(said) => pod(&said)?,
-        Entity::PodContainer(said) => pod_container(&said)?,
-        Entity::FreeContainer(said) => free_container(&said)?,
+    let what = match entity {
+        Some(Entity::Node(wire::NodeEntity {})) => Declared::Node,
+        Some(Entity::Pod(said)) => pod(&said)?,
+        Some(Entity::PodContainer(said)) => pod_container(&said)?,
+        Some(Entity::FreeContainer(said)) => free_container(&said)?,
+        None => Declared::Unknown,
     };
     Ok(EntityDeclaration {
         number: entity_number("entity.number", number)?,

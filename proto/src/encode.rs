@@ -10,24 +10,26 @@ use crate::{
 pub fn agent_message(message: AgentMessage) -> wire::AgentMessage {
     use wire::agent_message::Message;
     let message = match message {
-        AgentMessage::Hello(said) => Message::Hello(hello(said)),
-        AgentMessage::Declarations(said) => Message::Declarations(declarations(said)),
-        AgentMessage::Frame(said) => Message::Frame(frame(said)),
+        AgentMessage::Hello(said) => Some(Message::Hello(hello(said))),
+        AgentMessage::Declarations(said) => Some(Message::Declarations(declarations(said))),
+        AgentMessage::Frame(said) => Some(Message::Frame(frame(said))),
+        AgentMessage::Unknown => None,
     };
-    wire::AgentMessage { message: Some(message) }
+    wire::AgentMessage { message }
 }
 
 /// What an aggregator says, ready to send.
 pub fn aggregator_message(message: AggregatorMessage) -> wire::AggregatorMessage {
     use wire::aggregator_message::Message;
     let message = match message {
-        AggregatorMessage::Welcome(said) => Message::Welcome(wire::Welcome {
+        AggregatorMessage::Welcome(said) => Some(Message::Welcome(wire::Welcome {
             schema_version: SCHEMA_VERSION,
             acknowledged: said.acknowledged.0,
-        }),
-        AggregatorMessage::Ack(sequence) => Message::Ack(wire::Ack { sequence: sequence.0 }),
+        })),
+        AggregatorMessage::Ack(sequence) => Some(Message::Ack(wire::Ack { sequence: sequence.0 })),
+        AggregatorMessage::Unknown => None,
     };
-    wire::AggregatorMessage { message: Some(message) }
+    wire::AggregatorMessage { message }
 }
 
 fn hello(hello: Hello) -> wire::Hello {
@@ -56,36 +58,37 @@ fn declarations(said: Declarations) -> wire::Declarations {
 fn entity(said: EntityDeclaration) -> wire::EntityDeclaration {
     use wire::entity_declaration::Entity;
     let entity = match said.what {
-        Declared::Node => Entity::Node(wire::NodeEntity {}),
-        Declared::Pod { uid, key, path } => Entity::Pod(wire::PodEntity {
+        Declared::Unknown => None,
+        Declared::Node => Some(Entity::Node(wire::NodeEntity {})),
+        Declared::Pod { uid, key, path } => Some(Entity::Pod(wire::PodEntity {
             uid: uid.to_string(),
             namespace: text(key.as_ref().map(|key| &key.namespace)),
             name: text(key.as_ref().map(|key| &key.name)),
             cgroup_path: text(path),
-        }),
+        })),
         Declared::PodContainer { pod, name, id, path, sandbox, image } => {
-            Entity::PodContainer(wire::PodContainerEntity {
+            Some(Entity::PodContainer(wire::PodContainerEntity {
                 pod_number: pod.0,
                 name: text(name),
                 container_id: text(id),
                 cgroup_path: text(path),
                 sandbox,
                 image: text(image),
-            })
+            }))
         }
         Declared::FreeContainer { name, id, path, image } => {
-            Entity::FreeContainer(wire::FreeContainerEntity {
+            Some(Entity::FreeContainer(wire::FreeContainerEntity {
                 name: text(name),
                 container_id: text(id),
                 cgroup_path: text(path),
                 image: text(image),
-            })
+            }))
         }
     };
     wire::EntityDeclaration {
         number: said.number.0,
         start_unix_ms: said.start.map_or(0, |start| start.0),
-        entity: Some(entity),
+        entity,
     }
 }
 

@@ -83,6 +83,8 @@ pub enum AgentMessage {
     Declarations(Declarations),
     /// One tick.
     Frame(PackedFrame),
+    /// Of a kind that only newer versions know: it is passed over.
+    Unknown,
 }
 
 /// What an aggregator says.
@@ -92,4 +94,6 @@ pub enum AggregatorMessage {
     Welcome(Welcome),
     /// Every frame up to this one may be forgotten.
     Ack(Sequence),
+    /// Of a kind that only newer versions know: it is passed over.
+    Unknown,
 }

@@ -147,13 +147,21 @@ impl Stream {
     async fn event(&mut self, may_send: bool) -> Event {
         loop {
             tokio::select! {
-                heard = self.heard.message() => return answer(heard),
+                heard = self.heard.message() => {
+                    if let Some(event) = answer(heard) {
+                        return event;
+                    }
+                }
                 permit = self.sending.reserve(), if may_send || !self.unsaid.is_empty() => {
                     match (permit, self.unsaid.pop_front()) {
                         (Ok(permit), Some(message)) => permit.send(encode::agent_message(message)),
                         (Ok(_), None) => return Event::Room,
                         // The answer says why.
-                        (Err(SendError(())), _) => return answer(self.heard.message().await),
+                        (Err(SendError(())), _) => {
+                            if let Some(event) = answer(self.heard.message().await) {
+                                return event;
+                            }
+                        }
                     }
                 }
                 () = elapsed(&mut self.settled), if self.settled.is_some() => {
@@ -165,11 +173,13 @@ impl Stream {
     }
 }
 
-fn answer(heard: Result<Option<wire::AggregatorMessage>, Status>) -> Event {
+/// What an answer means; nothing for one that only newer versions know.
+fn answer(heard: Result<Option<wire::AggregatorMessage>, Status>) -> Option<Event> {
     match decoded(heard) {
-        Ok(AggregatorMessage::Ack(sequence)) => Event::Acknowledged(sequence),
-        Ok(AggregatorMessage::Welcome(_)) => Event::Failed(Failure::OutOfTurn),
-        Err(failure) => Event::Failed(failure),
+        Ok(AggregatorMessage::Ack(sequence)) => Some(Event::Acknowledged(sequence)),
+        Ok(AggregatorMessage::Welcome(_)) => Some(Event::Failed(Failure::OutOfTurn)),
+        Ok(AggregatorMessage::Unknown) => None,
+        Err(failure) => Some(Event::Failed(failure)),
     }
 }
 
@@ -197,7 +207,7 @@ async fn open(
             let settled = Some(Box::pin(sleep(settled_after)));
             Ok((Stream { unsaid: VecDeque::new(), sending, heard, settled }, welcome))
         }
-        AggregatorMessage::Ack(_) => Err(Failure::OutOfTurn),
+        AggregatorMessage::Ack(_) | AggregatorMessage::Unknown => Err(Failure::OutOfTurn),
     }
 }
 

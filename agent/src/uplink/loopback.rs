@@ -148,7 +148,9 @@ impl Talk {
     pub(crate) async fn frame(&mut self) -> Option<(u64, EntityDeclaration)> {
         loop {
             match self.next().await? {
-                AgentMessage::Hello(hello) => panic!("{hello:?} in the midst of a stream"),
+                other @ (AgentMessage::Hello(_) | AgentMessage::Unknown) => {
+                    panic!("{other:?} in the midst of a stream")
+                }
                 AgentMessage::Declarations(Declarations { entities, columns: _, retired }) => {
                     self.entities.retain(|number, _| !retired.contains(number));
                     self.entities.extend(entities.into_iter().map(|new| (new.number, new)));

@@ -71,6 +71,8 @@ impl Session {
                 self.speaker = Some(speaker);
                 Ok(Reply::Welcome(welcome))
             }
+            // A newer agent may say more than this version knows.
+            (AgentMessage::Unknown, _) => Ok(Reply::None),
             (AgentMessage::Hello(_), Some(_)) => Err(Refusal::SecondHello.into()),
             (_, None) => Err(Refusal::NoHello.into()),
             (AgentMessage::Declarations(said), Some(speaker)) => {
