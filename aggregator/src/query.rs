@@ -16,12 +16,12 @@ use tally_proto::{
 };
 
 use crate::{
+    declared::MetricKey,
     model::{
         Model,
         directory::Namespace,
         node::{NodeSlot, NodeView},
     },
-    schema::MetricKey,
 };
 
 /// One number of a series.

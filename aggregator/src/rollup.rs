@@ -22,9 +22,10 @@ use tally_proto::{
 };
 
 use crate::{
+    declared::MetricKey,
     inventory::{ContainerRecord, Resources},
     roster::Roster,
-    schema::{MetricKey, Schema},
+    schema::Schema,
 };
 pub use earlier::Earlier;
 use sums::{Addends, place_of, thousandths};

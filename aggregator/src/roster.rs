@@ -12,8 +12,8 @@ use tally_proto::{
 };
 
 use crate::{
+    declared::Declarations,
     inventory::{ContainerRecord, Inventory, NodeRecord, PodRecord},
-    schema::Declarations,
 };
 
 /// An entity's place in the frames.

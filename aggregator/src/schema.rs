@@ -1,178 +1,19 @@
-//! What the numbers of a stream mean: which entity a row is and in which life, which metric a
-//! column is.
+//! What the numbers of a frame mean: which entity a row is and in which life, which metric a
+//! column is. Frames share one schema until something changes.
 
 use std::sync::Arc;
 
 use tally_proto::{
-    catalogue::{self, MetricId},
+    catalogue::MetricId,
     columns::Layout,
-    declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
-    metric::{Kind, Labels, MetricName},
+    declaration::{ColumnNumber, EntityNumber},
+    metric::Labels,
 };
 
-use crate::roster::Roster;
-
-/// A metric of the catalogue, or one that only its sender knows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum MetricKey {
-    /// In the catalogue.
-    Known(MetricId),
-    /// `custom/…` and the like.
-    Custom(MetricName),
-}
-
-impl MetricKey {
-    /// The key for a name.
-    pub fn of(name: &MetricName) -> Self {
-        match catalogue::find(name.as_str()) {
-            Some(id) => Self::Known(id),
-            None => Self::Custom(name.clone()),
-        }
-    }
-
-    /// The metric's name.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Known(id) => id.metric().name,
-            Self::Custom(name) => name.as_str(),
-        }
-    }
-}
-
-/// What a column is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meaning {
-    /// The metric.
-    pub metric: MetricKey,
-    /// Its labels.
-    pub labels: Labels,
-    /// Whether its integers are the bits of doubles.
-    pub floating: bool,
-    /// Whether it is a gauge or cumulative; the catalogue decides for the metrics it knows.
-    pub kind: Kind,
-}
-
-impl Meaning {
-    fn of(declared: &ColumnDeclaration) -> Self {
-        let metric = MetricKey::of(&declared.metric);
-        let kind = match (&metric, declared.cumulative) {
-            (MetricKey::Known(id), _) => id.metric().kind,
-            (MetricKey::Custom(_), true) => Kind::Cumulative,
-            (MetricKey::Custom(_), false) => Kind::Gauge,
-        };
-        Self { metric, labels: declared.labels.clone(), floating: declared.floating, kind }
-    }
-}
-
-/// Everything a stream has declared and not retired. Cloning shares the entries.
-#[derive(Clone, Debug, Default)]
-pub struct Declarations {
-    entities: Vec<Option<Arc<EntityDeclaration>>>,
-    columns: Vec<Option<Arc<Meaning>>>,
-}
-
-impl Declarations {
-    /// Takes one entity's declaration. Paths of cgroups are the longest texts there are, so the
-    /// path of what has a name is not kept.
-    pub fn declare_entity(&mut self, mut declared: EntityDeclaration) {
-        self.forget_needless_path(&mut declared.what);
-        let index = index(declared.number.0);
-        if self.entities.len() <= index {
-            self.entities.resize(index + 1, None);
-        }
-        if let Some(place) = self.entities.get_mut(index) {
-            *place = Some(Arc::new(declared));
-        }
-    }
-
-    /// A path serves as the name of what has no other: of a container also where its pod has
-    /// none, for then it is shown as a free container.
-    fn forget_needless_path(&self, what: &mut Declared) {
-        let named = match &*what {
-            Declared::Node | Declared::Unknown => false,
-            Declared::Pod { key, .. } => key.is_some(),
-            Declared::PodContainer { pod, name, .. } => {
-                let pod = self.entity(*pod).map(|pod| &pod.what);
-                name.is_some() && matches!(pod, Some(Declared::Pod { key: Some(_), .. }))
-            }
-            Declared::FreeContainer { name, .. } => name.is_some(),
-        };
-        if let (
-            true,
-            Declared::Pod { path, .. }
-            | Declared::PodContainer { path, .. }
-            | Declared::FreeContainer { path, .. },
-        ) = (named, what)
-        {
-            *path = None;
-        }
-    }
-
-    /// Takes one column's declaration.
-    pub fn declare_column(&mut self, declared: &ColumnDeclaration) {
-        let index = index(declared.number.0);
-        if self.columns.len() <= index {
-            self.columns.resize(index + 1, None);
-        }
-        if let Some(place) = self.columns.get_mut(index) {
-            *place = Some(Arc::new(Meaning::of(declared)));
-        }
-    }
-
-    /// Forgets an entity that is gone.
-    pub fn retire(&mut self, number: EntityNumber) {
-        if let Some(place) = self.entities.get_mut(index(number.0)) {
-            *place = None;
-        }
-    }
-
-    /// What a row is.
-    pub fn entity(&self, number: EntityNumber) -> Option<&Arc<EntityDeclaration>> {
-        self.entities.get(index(number.0))?.as_ref()
-    }
-
-    /// What a column is; the read offset is not declared.
-    pub fn column(&self, number: ColumnNumber) -> Option<&Arc<Meaning>> {
-        self.columns.get(index(number.0))?.as_ref()
-    }
-
-    /// The row that is the same entity in the same life as `declared` of `theirs`, which may be
-    /// another stream with other numbers.
-    pub fn same_life(&self, declared: &EntityDeclaration, theirs: &Self) -> Option<EntityNumber> {
-        // Streams number things the same way again and again, so the same number comes first.
-        let same = |mine: &&Arc<EntityDeclaration>| is_same_life(mine, self, declared, theirs);
-        let candidate = self.entity(declared.number).filter(same);
-        candidate.or_else(|| self.entities.iter().flatten().find(same)).map(|mine| mine.number)
-    }
-}
-
-fn is_same_life(
-    mine: &EntityDeclaration,
-    my_table: &Declarations,
-    other: &EntityDeclaration,
-    other_table: &Declarations,
-) -> bool {
-    if mine.start != other.start {
-        return false;
-    }
-    match (&mine.what, &other.what) {
-        (Declared::Node, Declared::Node) => true,
-        (Declared::Pod { uid: a, .. }, Declared::Pod { uid: b, .. }) => a == b,
-        (
-            Declared::PodContainer { pod: pod_a, name: name_a, id: id_a, path: path_a, .. },
-            Declared::PodContainer { pod: pod_b, name: name_b, id: id_b, path: path_b, .. },
-        ) => {
-            let pods = (my_table.entity(*pod_a), other_table.entity(*pod_b));
-            (id_a, name_a, path_a) == (id_b, name_b, path_b)
-                && matches!(pods, (Some(a), Some(b)) if is_same_life(a, my_table, b, other_table))
-        }
-        (
-            Declared::FreeContainer { name: name_a, id: id_a, path: path_a, .. },
-            Declared::FreeContainer { name: name_b, id: id_b, path: path_b, .. },
-        ) => (id_a, name_a, path_a) == (id_b, name_b, path_b),
-        _ => false,
-    }
-}
+use crate::{
+    declared::{Declarations, Meaning, MetricKey},
+    roster::Roster,
+};
 
 /// What all rows and columns of a frame mean. Frames share it until something changes.
 #[derive(Clone, Debug)]
@@ -218,8 +59,4 @@ impl Schema {
     pub fn plain_column(&self, id: MetricId) -> Option<usize> {
         self.column_of(&MetricKey::Known(id), &Labels::none())
     }
-}
-
-fn index(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -49,8 +49,9 @@ const PACKAGES: &[Package] = &[
     Package {
         folder: "aggregator",
         layers: &[
-            &["clock", "inventory", "telemetry", "self_metrics"],
-            &["roster", "schema"],
+            &["clock", "declared", "inventory", "telemetry", "self_metrics"],
+            &["roster"],
+            &["schema"],
             &["admission", "rollup"],
             &["model"],
             &["query", "ingest"],
@@ -59,7 +60,7 @@ const PACKAGES: &[Package] = &[
             &["app"],
             &["main"],
         ],
-        pure: &["inventory", "roster", "schema", "admission", "rollup", "model", "query"],
+        pure: &["declared", "inventory", "roster", "schema", "admission", "rollup", "model", "query"],
     },
     Package {
         folder: "agent",

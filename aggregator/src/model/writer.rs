@@ -15,10 +15,11 @@ use tally_proto::{
 };
 
 use crate::{
+    declared::Declarations,
     inventory::Inventory,
     rollup::{Earlier, FrameSums, Plan, sums::Sums},
     roster::Roster,
-    schema::{Declarations, Schema},
+    schema::Schema,
 };
 
 /// Runs whose sequence is remembered: an agent that restarts may resend what its last run left.

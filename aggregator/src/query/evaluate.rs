@@ -7,9 +7,10 @@ use super::{
     recipe::{Cell, Recipe, Term, recipe},
 };
 use crate::{
+    declared::MetricKey,
     model::node::{Chunk, NodeView},
     rollup::elapsed_us,
-    schema::{MetricKey, Schema},
+    schema::Schema,
 };
 
 /// A counter's reading: when and what.

@@ -21,10 +21,11 @@ use tally_proto::{
 use self::json::{LabelWriter, json_text};
 use super::{TickRange, Value, evaluate::evaluate};
 use crate::{
+    declared::MetricKey,
     model::node::{Chunk, NodeSlot, NodeView},
     rollup,
     roster::{FreeContainer, Pod, PodContainer, Roster, Row},
-    schema::{MetricKey, Schema},
+    schema::Schema,
 };
 
 /// Size of a piece: large enough that sending it costs little, small enough to stay in cache.

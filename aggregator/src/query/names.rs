@@ -10,10 +10,7 @@ use tally_proto::{
 };
 
 use super::recipe::recipe;
-use crate::{
-    model::node::NodeView,
-    schema::{MetricKey, Schema},
-};
+use crate::{declared::MetricKey, model::node::NodeView, schema::Schema};
 use tally_proto::metric::Labels;
 
 /// The unlabelled metrics of an entity in one node's frames. A rate is there once it had two

@@ -10,9 +10,10 @@ use tally_proto::{
 
 use super::Value;
 use crate::{
+    declared::MetricKey,
     rollup,
     roster::{Pod, Row},
-    schema::{MetricKey, Schema},
+    schema::Schema,
 };
 
 /// One part of a series.

@@ -10,9 +10,9 @@ use tally_proto::{
 
 use super::{Point, TickRange, Value, names};
 use crate::{
+    declared::MetricKey,
     model::{Model, directory::Namespace},
     rollup::sums::{Sums, as_double, place_of},
-    schema::MetricKey,
 };
 
 /// Usage or requests over what the nodes can give together.
