@@ -162,3 +162,26 @@ fn differences(before: &[i64], now: &[i64], scratch: &mut Scratch) -> u8 {
 fn push_count(count: usize, out: &mut Vec<u8>) {
     push_varint(u64::try_from(count).expect("usize has at most 64 bits"), out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        columns::Builder,
+        declaration::{ColumnNumber, EntityNumber},
+    };
+
+    #[test]
+    fn the_example_of_the_documented_format_is_what_is_packed() {
+        let mut builder = Builder::new();
+        for (entity, read_us, bytes) in [(0, 100, 4_096), (1, 130, 12_288)] {
+            builder.set(EntityNumber(entity), ColumnNumber(0), read_us);
+            builder.set(EntityNumber(entity), ColumnNumber(1), bytes);
+        }
+        let mut packed = Vec::new();
+        pack_key(builder.finish(), &mut packed);
+        let layout = [3, 9, 1, 2, 0, 0, 2, 0, 0, 0, 0];
+        let columns = [3, 0x81, 3, 7, 0xb2, 0x20, 0x8c, 2, 2, 0x0d];
+        assert_eq!(packed, [&layout[..], &columns].concat());
+    }
+}

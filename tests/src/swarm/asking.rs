@@ -1,0 +1,208 @@
+//! Questions under load: one after the other on one connection, as a tool asks them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{
+    clock::Clock,
+    http::{Answer, HttpClient, HttpError},
+    names,
+    quantiles::{Quantiles, rounded},
+    random::Random,
+    shape::{NAMESPACES, Shape},
+};
+
+/// Time between an answer and the next question.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Pods of one pod-list question.
+const PODS_OF_A_LIST: usize = 20;
+
+/// Exports, one after the other.
+const EXPORTS: usize = 5;
+
+/// An answer that is not one.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// There was none.
+    #[error("cannot ask {path}")]
+    Http {
+        /// What was asked.
+        path: String,
+        /// Why there was no answer.
+        source: HttpError,
+    },
+    /// It was a refusal, or empty.
+    #[error("{path} answered {status} with {bytes} bytes")]
+    Answer {
+        /// What was asked.
+        path: String,
+        /// The status.
+        status: u16,
+        /// The length.
+        bytes: u64,
+    },
+}
+
+/// One way to ask, and the route it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    ContainerSeries,
+    PodRateSeries,
+    NodeSeries,
+    NamespaceSeries,
+    ClusterSeries,
+    Nodes,
+    Namespaces,
+    Pods,
+    Containers,
+    FreeContainers,
+    MetricNames,
+    PodList,
+}
+
+const KINDS: [(Kind, &str); 12] = [
+    (Kind::ContainerSeries, "series of a container"),
+    (Kind::PodRateSeries, "rate of a pod"),
+    (Kind::NodeSeries, "series of a node"),
+    (Kind::NamespaceSeries, "series of a namespace"),
+    (Kind::ClusterSeries, "series of the cluster"),
+    (Kind::Nodes, "list of nodes"),
+    (Kind::Namespaces, "list of namespaces"),
+    (Kind::Pods, "list of a namespace's pods"),
+    (Kind::Containers, "list of a pod's containers"),
+    (Kind::FreeContainers, "list of a node's free containers"),
+    (Kind::MetricNames, "list of a pod's metrics"),
+    (Kind::PodList, "pod-list of twenty pods"),
+];
+
+/// One export of everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Export {
+    /// Length of the document.
+    pub bytes: u64,
+    /// Until its last byte.
+    pub seconds: f64,
+}
+
+/// What the questions took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Asked {
+    /// By kind of question.
+    pub latencies: BTreeMap<&'static str, Quantiles>,
+    /// `metric-export`, one after the other.
+    pub exports: Vec<Export>,
+}
+
+/// Asks until told to stop, then exports everything a few times.
+pub async fn ask(
+    rest: &str,
+    shape: Shape,
+    clock: Clock,
+    stop: watch::Receiver<bool>,
+) -> Result<Asked, AskError> {
+    let client = HttpClient::connect(rest).await;
+    let client = client.map_err(|source| AskError::Http { path: rest.to_owned(), source })?;
+    let mut asker = Asker { client, shape, clock, random: Random::new(shape.seed, u64::MAX) };
+    let pods = asker.pods_by_namespace().await?;
+    let mut found: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
+    while !*stop.borrow() {
+        for (kind, name) in KINDS {
+            let path = asker.path(kind, &pods);
+            let (took, _) = asker.get(&path).await?;
+            found.entry(name).or_default().push(took);
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    let mut exports = Vec::new();
+    for _ in 0..EXPORTS {
+        let (took, answer) = asker.get("/api/v1/metric-export").await?;
+        exports.push(Export { bytes: answer.bytes, seconds: rounded(took.as_secs_f64()) });
+    }
+    let latencies =
+        found.into_iter().filter_map(|(name, all)| Some((name, Quantiles::of(all)?))).collect();
+    Ok(Asked { latencies, exports })
+}
+
+struct Asker {
+    client: HttpClient,
+    shape: Shape,
+    clock: Clock,
+    random: Random,
+}
+
+type Pods = Vec<(String, Vec<String>)>;
+
+impl Asker {
+    async fn get(&mut self, path: &str) -> Result<(Duration, Answer), AskError> {
+        let begun = self.clock.elapsed();
+        let answer = self
+            .client
+            .get(path)
+            .await
+            .map_err(|source| AskError::Http { path: path.to_owned(), source })?;
+        let took = self.clock.elapsed().saturating_sub(begun);
+        // An empty list has two bytes: nothing that is asked for here is empty.
+        if answer.status != 200 || answer.bytes <= 4 {
+            let Answer { status, bytes, .. } = answer;
+            return Err(AskError::Answer { path: path.to_owned(), status, bytes });
+        }
+        Ok((took, answer))
+    }
+
+    async fn pods_by_namespace(&mut self) -> Result<Pods, AskError> {
+        let mut found = Vec::new();
+        for number in 0..NAMESPACES {
+            let namespace = names::namespace(number);
+            let path = format!("/api/v1/model/namespaces/{namespace}/pods");
+            // A small cluster may have no pod in it.
+            let Ok((_, answer)) = self.get(&path).await else { continue };
+            let pods: Vec<String> = serde_json::from_slice::<Value>(&answer.body)
+                .ok()
+                .and_then(|pods| serde_json::from_value(pods).ok())
+                .unwrap_or_default();
+            if !pods.is_empty() {
+                found.push((namespace, pods));
+            }
+        }
+        Ok(found)
+    }
+
+    fn path(&mut self, kind: Kind, pods: &Pods) -> String {
+        const MODEL: &str = "/api/v1/model";
+        let no_pods = (String::new(), Vec::new());
+        let (namespace, pods) = pick(&mut self.random, pods).unwrap_or(&no_pods);
+        let pod = pick(&mut self.random, pods).map_or("", String::as_str);
+        let node = u32::try_from(self.random.below(u64::from(self.shape.nodes))).unwrap_or(0);
+        let node = names::node(node).map(|node| node.to_string()).unwrap_or_default();
+        let in_namespace = format!("{MODEL}/namespaces/{namespace}");
+        match kind {
+            Kind::ContainerSeries => {
+                format!("{in_namespace}/pods/{pod}/containers/app/metrics/memory/working_set")
+            }
+            Kind::PodRateSeries => format!("{in_namespace}/pods/{pod}/metrics/cpu/usage_rate"),
+            Kind::NodeSeries => format!("{MODEL}/nodes/{node}/metrics/cpu/usage_rate"),
+            Kind::NamespaceSeries => format!("{in_namespace}/metrics/memory/usage"),
+            Kind::ClusterSeries => format!("{MODEL}/metrics/memory/usage"),
+            Kind::Nodes => format!("{MODEL}/nodes"),
+            Kind::Namespaces => format!("{MODEL}/namespaces"),
+            Kind::Pods => format!("{in_namespace}/pods"),
+            Kind::Containers => format!("{in_namespace}/pods/{pod}/containers"),
+            Kind::FreeContainers => format!("{MODEL}/nodes/{node}/freecontainers"),
+            Kind::MetricNames => format!("{in_namespace}/pods/{pod}/metrics"),
+            Kind::PodList => {
+                let list: Vec<&str> =
+                    pods.iter().take(PODS_OF_A_LIST).map(String::as_str).collect();
+                format!("{in_namespace}/pod-list/{}/metrics/cpu/usage_rate", list.join(","))
+            }
+        }
+    }
+}
+
+fn pick<'a, T>(random: &mut Random, all: &'a [T]) -> Option<&'a T> {
+    let place = random.below(u64::try_from(all.len()).unwrap_or(0));
+    all.get(usize::try_from(place).unwrap_or(0))
+}
