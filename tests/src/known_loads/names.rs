@@ -26,9 +26,9 @@ pub fn checks(printed: &Value, expected: &[String]) -> Vec<Check> {
             Check::new(found == 1, format!("--once shows {expected}: {found}"))
         })
         .collect();
-    let unreadable = printed.get("unreadable").and_then(Value::as_array);
-    let is_empty = unreadable.is_some_and(Vec::is_empty);
-    checks.push(Check::new(is_empty, format!("--once could not read {unreadable:?}")));
+    let unreadable = printed.get("unreadable").unwrap_or(&Value::Null);
+    let is_empty = unreadable.as_array().is_some_and(Vec::is_empty);
+    checks.push(Check::new(is_empty, format!("--once names what it could not read: {unreadable}")));
     checks
 }
 
