@@ -10,6 +10,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile([schema], ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("tally_descriptor.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".tally.v1.Frame.columns").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".tally.v1.Frame.columns")
+        .codec_path("crate::codec::SmallBuffers")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -47,8 +47,17 @@ pub struct Plan {
     columns: Vec<PlannedColumn>,
     /// Values of all columns that are counters.
     counted: usize,
-    /// What every frame adds whatever it holds: requests, limits, capacities.
-    constant: FrameSums,
+    /// What every frame adds whatever it holds: requests, limits, capacities. Without an
+    /// inventory there is nothing of the kind.
+    constants: Vec<Constant>,
+}
+
+/// One amount that every frame adds.
+#[derive(Clone, Copy, Debug)]
+struct Constant {
+    destination: Destination,
+    place: usize,
+    amount: i64,
 }
 
 /// One column that counts.
@@ -74,16 +83,16 @@ enum How {
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     /// Its position in its column.
-    position: usize,
+    position: u32,
     /// Its entity's position in the read offsets.
-    offset: usize,
+    offset: u32,
     destination: Destination,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Destination {
     Node,
-    Namespace(usize),
+    Namespace(u32),
 }
 
 impl Plan {
@@ -115,8 +124,8 @@ impl Plan {
                 }
             }
         }
-        let constant = constants(&schema.roster, &namespaces);
-        Self { namespaces, columns, counted: counters, constant }
+        let constants = constants(&schema.roster, &namespaces);
+        Self { namespaces, columns, counted: counters, constants }
     }
 
     /// What `now` adds, with rates against `earlier`.
@@ -127,7 +136,10 @@ impl Plan {
         now: &Columns,
         earlier: Option<&Earlier>,
     ) -> FrameSums {
-        let mut sums = self.constant.clone();
+        let mut sums = FrameSums::new(self.namespaces.len());
+        for Constant { destination, place, amount } in &self.constants {
+            sums.add(*destination, *place, *amount);
+        }
         let elapsed = earlier.map(|earlier| {
             let offsets = column(now, schema.read_offset).iter().enumerate();
             let elapsed = offsets.map(|(place, offset)| {
@@ -140,15 +152,15 @@ impl Plan {
             let values = column(now, Some(planned.index));
             if planned.how == How::Level {
                 for cell in &*planned.cells {
-                    if let Some(value) = values.get(cell.position) {
+                    if let Some(value) = values.get(index(cell.position)) {
                         sums.add(cell.destination, planned.place, *value);
                     }
                 }
             } else if let Some((earlier, elapsed)) = before {
                 for cell in &*planned.cells {
-                    let was = earlier.values.get(planned.earlier + cell.position);
-                    let is = values.get(cell.position).copied();
-                    let elapsed = elapsed.get(cell.offset).copied().flatten();
+                    let was = earlier.values.get(planned.earlier + index(cell.position));
+                    let is = values.get(index(cell.position)).copied();
+                    let elapsed = elapsed.get(index(cell.offset)).copied().flatten();
                     if let Some(rate) = planned.how.rate(was, is, elapsed) {
                         sums.add(cell.destination, planned.place, rate);
                     }
@@ -164,11 +176,15 @@ impl Plan {
 }
 
 impl FrameSums {
+    fn new(namespaces: usize) -> Self {
+        Self { node: Addends::default(), namespaces: vec![Addends::default(); namespaces] }
+    }
+
     fn add(&mut self, destination: Destination, place: usize, amount: i64) {
         match destination {
             Destination::Node => self.node.add(place, amount),
-            Destination::Namespace(index) => {
-                if let Some(addends) = self.namespaces.get_mut(index) {
+            Destination::Namespace(namespace) => {
+                if let Some(addends) = self.namespaces.get_mut(index(namespace)) {
                     addends.add(place, amount);
                 }
             }
@@ -235,16 +251,16 @@ fn column(columns: &Columns, index: Option<usize>) -> &[i64] {
 struct Members {
     node: Option<EntityNumber>,
     /// The namespace of each pod's row.
-    pods: HashMap<EntityNumber, usize>,
+    pods: HashMap<EntityNumber, u32>,
     /// The pod's row and the namespace of each container's row.
-    containers: HashMap<EntityNumber, (EntityNumber, usize)>,
+    containers: HashMap<EntityNumber, (EntityNumber, u32)>,
 }
 
 impl Members {
     fn new(roster: &Roster, namespaces: &[NamespaceName]) -> Self {
         let (mut pods, mut containers) = (HashMap::new(), HashMap::new());
         for pod in &roster.pods {
-            let Ok(namespace) = namespaces.binary_search(&pod.key.namespace) else { continue };
+            let Some(namespace) = place_in(namespaces, &pod.key.namespace) else { continue };
             pods.insert(pod.row.number, namespace);
             for row in pod.containers.iter().filter_map(|container| container.row) {
                 containers.insert(row.number, (pod.row.number, namespace));
@@ -264,42 +280,50 @@ impl Members {
                 let (pod, namespace) = self.containers.get(number)?;
                 (!has_own(pod)).then_some(namespace)
             };
-            self.pods.get(number).or_else(of_container).map(|index| Destination::Namespace(*index))
+            self.pods.get(number).or_else(of_container).map(|place| Destination::Namespace(*place))
         };
-        let cells = rows.iter().enumerate().filter_map(|(position, number)| {
+        let cells = (0..).zip(rows).filter_map(|(position, number)| {
             let offset = schema.layout.position(schema.read_offset?, *number)?;
+            let offset = u32::try_from(offset).ok()?;
             Some(Cell { position, offset, destination: destination(number)? })
         });
         cells.collect()
     }
 }
 
+fn place_in(namespaces: &[NamespaceName], name: &NamespaceName) -> Option<u32> {
+    u32::try_from(namespaces.binary_search(name).ok()?).ok()
+}
+
 /// Requests and limits of the pods, capacity and allocatable of the node.
-fn constants(roster: &Roster, namespaces: &[NamespaceName]) -> FrameSums {
-    let mut sums = FrameSums {
-        node: Addends::default(),
-        namespaces: vec![Addends::default(); namespaces.len()],
+fn constants(roster: &Roster, namespaces: &[NamespaceName]) -> Vec<Constant> {
+    let mut constants = Vec::new();
+    let mut add = |destination, id, amount| {
+        if let Some(place) = place_of(id) {
+            constants.push(Constant { destination, place, amount });
+        }
     };
     for pod in &roster.pods {
-        let Ok(namespace) = namespaces.binary_search(&pod.key.namespace) else { continue };
+        let Some(namespace) = place_in(namespaces, &pod.key.namespace) else { continue };
         for container in &pod.containers {
             let Some(record) = pod.container_record(container) else { continue };
             for (id, amount) in specified(record, container.row.is_some()) {
-                if let Some(place) = place_of(id) {
-                    sums.add(Destination::Namespace(namespace), place, amount);
-                }
+                add(Destination::Namespace(namespace), id, amount);
             }
         }
     }
     if let Some(record) = &roster.node_record {
         for (id, amount) in capacities(&record.capacity, &record.allocatable) {
-            if let Some(place) = place_of(id) {
-                // Capacities are doubles in Heapster's API, so they are summed as such.
-                sums.add(Destination::Node, place, amount.saturating_mul(1000));
-            }
+            // Capacities are doubles in Heapster's API, so they are summed as such.
+            add(Destination::Node, id, amount.saturating_mul(1000));
         }
     }
-    sums
+    constants
+}
+
+/// A place in a table: 32 bits are enough for the largest node, and half of a pointer.
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
 }
 
 /// What the specification gives a container: requests and limits, 0 when unset, and how often it

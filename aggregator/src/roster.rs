@@ -239,7 +239,10 @@ fn insert_container(containers: &mut Vec<PodContainer>, container: PodContainer)
 
 /// Containers that the specification names and the node does not report have requests and limits.
 fn with_specified_containers(mut pod: Pod) -> Pod {
-    let Some(record) = pod.record.clone() else { return pod };
+    let Some(record) = pod.record.clone() else {
+        pod.containers.shrink_to_fit();
+        return pod;
+    };
     for (place, specified) in record.containers.iter().enumerate() {
         if pod.container(&specified.name).is_none() {
             let stub = PodContainer {

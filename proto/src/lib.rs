@@ -10,6 +10,7 @@
 //! Nothing here opens a file or a socket or reads a clock.
 
 pub mod catalogue;
+pub mod codec;
 pub mod columns;
 pub mod declaration;
 pub mod decode;

@@ -24,7 +24,8 @@ const PACKAGES: &[Package] = &[
     Package {
         folder: "proto",
         layers: &[
-            &["limits", "wire"],
+            &["codec", "limits"],
+            &["wire"],
             &["name", "tick", "rate"],
             &["metric", "entity"],
             &["catalogue", "declaration"],
@@ -60,7 +61,16 @@ const PACKAGES: &[Package] = &[
             &["app"],
             &["main"],
         ],
-        pure: &["declared", "inventory", "roster", "schema", "admission", "rollup", "model", "query"],
+        pure: &[
+            "declared",
+            "inventory",
+            "roster",
+            "schema",
+            "admission",
+            "rollup",
+            "model",
+            "query",
+        ],
     },
     Package {
         folder: "agent",

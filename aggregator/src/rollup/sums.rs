@@ -24,8 +24,9 @@ pub const NODE_TOTALS: [MetricId; 9] = [
     catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE,
 ];
 
-/// Most metrics that can be summed: one bit of a word each.
-const SUMMED_MAX: usize = 64;
+/// Most metrics that can be summed: one bit of a word each, and room for little more than there
+/// are, as each frame has this many for each of its namespaces.
+const SUMMED_MAX: usize = 40;
 
 /// Thousandths in one: the unit in which doubles are summed.
 const THOUSANDTHS: f64 = 1000.0;
