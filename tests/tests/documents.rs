@@ -56,13 +56,18 @@ fn metrics() {
 
 #[test]
 fn flags() {
-    let mut text = String::from("# Flags\n\nWritten from the programs' `--help`. A flag wins over its variable.\n");
-    for command in [
-        tally_aggregator::settings::Flags::command(),
-        tally_agent::settings::Flags::command(),
-    ] {
-        write!(text, "\n## {}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n", command.get_name())
-            .unwrap();
+    let mut text = String::from(
+        "# Flags\n\nWritten from the programs' `--help`. A flag wins over its variable.\n",
+    );
+    for command in
+        [tally_aggregator::settings::Flags::command(), tally_agent::settings::Flags::command()]
+    {
+        write!(
+            text,
+            "\n## {}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n",
+            command.get_name()
+        )
+        .unwrap();
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
             let Some(flag) = argument.get_long() else { continue };
             let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
