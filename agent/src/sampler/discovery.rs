@@ -26,7 +26,10 @@ use crate::{
         unreadable::Reason,
     },
     identity::{Container, Identity, identify},
-    parse::{proc_stat, process_stat},
+    parse::{
+        proc_stat,
+        process_stat::{self, ProcessStat},
+    },
 };
 
 /// The only process of a sandbox.
@@ -149,7 +152,7 @@ impl Discovery {
         };
         let Some(kind) = kind_of(host, population, said, path) else { return };
         let is_sandbox = matches!(kind, Kind::PodContainer { sandbox: true, .. });
-        let (start, parent) = (self.start_of(path), population.above(path));
+        let (start, parent) = (self.start_of(host, population, path), population.above(path));
         let admitted = population.admit(host, kind, Some(name), said, |member| {
             member.start = start;
             member.parent = parent;
@@ -181,15 +184,23 @@ impl Discovery {
         is_starting
     }
 
-    /// When a cgroup's directory was made: the earliest of all trees, as the kernel may show a later
-    /// time where it had to look the directory up again.
-    fn start_of(&self, path: &str) -> Option<UnixMs> {
+    /// When a cgroup began: the earliest time of its directories, or of its processes. A directory's
+    /// time is that of its first look-up, which for cgroups that nobody looked at is ours, so what
+    /// runs in them since before that tells better.
+    fn start_of(&self, host: &mut Host, population: &mut Population, path: &str) -> Option<UnixMs> {
         let times = self.trees.iter().filter_map(|tree| {
             let stat = rustix::fs::stat(path_of(tree.mount(), path)).ok()?;
             let ms = i64::try_from(stat.st_mtime_nsec / 1_000_000).ok()?;
             stat.st_mtime.checked_mul(1000)?.checked_add(ms)
         });
-        times.min().map(UnixMs)
+        let made = times.min().map(UnixMs)?;
+        let boot = population.at("/").and_then(|node| population.get_mut(node)?.start);
+        let oldest = process_stats(host, path, |stat| stat.start_cs).into_iter().flatten().min();
+        let began = boot.zip(oldest).and_then(|(boot, oldest_cs)| {
+            let since_boot_ms = i64::try_from(oldest_cs).ok()?.checked_mul(10)?;
+            Some(UnixMs(boot.0.checked_add(since_boot_ms)?))
+        });
+        Some(began.map_or(made, |began| made.min(began)))
     }
 }
 
@@ -223,13 +234,18 @@ fn pod_container(host: &mut Host, pod: EntityNumber, container: Container, path:
 
 /// The names of some of a group's processes.
 fn process_names(host: &mut Host, path: &str) -> Vec<Vec<u8>> {
+    process_stats(host, path, |stat| stat.name.to_vec())
+}
+
+/// Something of some of a group's processes.
+fn process_stats<T>(host: &mut Host, path: &str, take: impl Fn(ProcessStat<'_>) -> T) -> Vec<T> {
     let processes = first_processes(&mut host.files, &host.process_trees, path);
-    let name = |process: u32| {
+    let one = |process: u32| {
         let directory = format!("/{process}");
         let at = Location { mount: host.node.proc(), directory: &directory, name: "stat" };
-        host.files.read_once(at, |text| Ok(process_stat::parse(text)?.name.to_vec()))
+        host.files.read_once(at, |text| Ok(take(process_stat::parse(text)?)))
     };
-    processes.into_iter().filter_map(name).collect()
+    processes.into_iter().filter_map(one).collect()
 }
 
 fn admit_node(host: &mut Host, population: &mut Population, said: &mut Declarations) {
