@@ -71,7 +71,8 @@ impl Namespace {
 
     fn come(&self, pod: &PodName, node: &Arc<NodeSlot>) {
         let mut pods = super::write(&self.pods);
-        let places = pods.entry(pod.clone()).or_default();
+        // Most pods are on one node for all of their lives.
+        let places = pods.entry(pod.clone()).or_insert_with(|| Vec::with_capacity(1));
         match places.iter_mut().find(|place| Arc::ptr_eq(&place.node, node)) {
             Some(place) => place.gone = None,
             None => places.push(Place { node: Arc::clone(node), gone: None }),
