@@ -115,7 +115,7 @@ impl Swarm<'_> {
         for (node, uplink) in nodes.into_iter().zip(uplinks) {
             let (read, reading) = watch::channel(None);
             watched.push((node.name.to_string(), reading));
-            let delay = delays.below(self.arguments.jitter_ms() + 1);
+            let delay = delays.below(self.arguments.jitter + 1);
             let delay_ms = i64::try_from(delay).unwrap_or(0);
             let pace = Pace { first, resolution, delay_ms };
             let ends = (read, stopped.clone());

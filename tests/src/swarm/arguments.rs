@@ -37,9 +37,9 @@ pub struct Arguments {
     #[arg(long, default_value = "1s", value_parser = resolution)]
     pub resolution: Resolution,
     /// How late after the tick a node may send, in milliseconds: each has its own time between 0
-    /// and this. Half of the resolution, and at most a second, when absent.
-    #[arg(long, value_name = "MS")]
-    pub jitter: Option<u64>,
+    /// and this. Agents read at the tick and send at once, so it is what their clocks differ by.
+    #[arg(long, value_name = "MS", default_value_t = 50)]
+    pub jitter: u64,
     /// Ticks before the measurement begins: connecting and the first, absolute frames are not part
     /// of it.
     #[arg(long, default_value_t = 3)]
@@ -49,7 +49,7 @@ pub struct Arguments {
     pub ticks: u64,
     /// Sends frames as fast as they are acknowledged. They are made and packed before the clock
     /// starts, so that making them takes no CPU from the aggregator.
-    #[arg(long, conflicts_with_all = ["query", "jitter"])]
+    #[arg(long, conflicts_with = "query")]
     pub flat_out: bool,
     /// Asks for series, lists and exports under the load, once the cost of ingest was measured.
     #[arg(long)]
@@ -96,11 +96,6 @@ impl Arguments {
             churn_ppm: (self.churn.clamp(0.0, 100.0) * 1e4) as u64,
             resolution_s: self.resolution.seconds(),
         }
-    }
-
-    /// How late after the tick the last node sends.
-    pub fn jitter_ms(&self) -> u64 {
-        self.jitter.unwrap_or_else(|| (u64::from(self.resolution.seconds()) * 500).min(1000))
     }
 }
 

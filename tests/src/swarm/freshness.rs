@@ -24,12 +24,13 @@ pub async fn watch(
     clock: Clock,
     mut found: impl FnMut(Duration),
 ) -> Result<(), HttpError> {
-    let mut client = HttpClient::connect(rest).await?;
     let path = format!("/api/v1/model/nodes/{node}/metrics/memory/usage");
     // What was read before is old already.
     read.mark_unchanged();
     while read.changed().await.is_ok() {
         let Some((tick, read_at)) = *read.borrow_and_update() else { continue };
+        // A connection that is idle from tick to tick would be closed.
+        let mut client = HttpClient::connect(rest).await?;
         loop {
             let answer = client.get(&path).await?;
             if latest(&answer.body).is_some_and(|latest| tick <= latest) {

@@ -10,7 +10,7 @@ use std::{
 
 use tally_proto::{
     decode, encode,
-    message::{AgentMessage, AggregatorMessage, Hello, Sequence},
+    message::{AgentMessage, AggregatorMessage, Declarations, Hello, Sequence},
     wire::{self, ingest_client::IngestClient},
 };
 use tokio::sync::mpsc;
@@ -19,8 +19,13 @@ use tonic::{Status, Streaming, transport::Endpoint};
 
 use super::node::Said;
 
-/// Messages between a node and its connection: a tick's declarations and frame, twice.
-const QUEUE: usize = 4;
+/// Messages between a node and its connection: with more than one, gRPC would put several of them
+/// into one large buffer.
+const QUEUE: usize = 1;
+
+/// Entities of one message. The receiver keeps a buffer as large as the largest message that it
+/// ever got, for as long as the connection lasts.
+const ENTITIES_PER_MESSAGE: usize = 8;
 
 /// What all nodes sent and what of it was acknowledged.
 #[derive(Debug, Default)]
@@ -54,7 +59,7 @@ pub enum UplinkError {
 /// What a node says at one tick, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Message {
-    declarations: Option<wire::AgentMessage>,
+    declarations: Vec<wire::AgentMessage>,
     frame: wire::AgentMessage,
     sequence: Sequence,
     samples: u64,
@@ -66,13 +71,29 @@ impl From<Said> for Message {
         let Said { declarations, frame, samples } = said;
         Self {
             declarations: declarations
-                .map(|said| encode::agent_message(AgentMessage::Declarations(said))),
+                .into_iter()
+                .flat_map(in_parts)
+                .map(|said| encode::agent_message(AgentMessage::Declarations(said)))
+                .collect(),
             sequence: frame.sequence,
             bytes: u64::try_from(frame.columns.len()).unwrap_or(u64::MAX),
             frame: encode::agent_message(AgentMessage::Frame(frame)),
             samples,
         }
     }
+}
+
+/// Entities in their order, so that pods stay before their containers, and all else first.
+fn in_parts(said: Declarations) -> Vec<Declarations> {
+    let Declarations { entities, columns, retired } = said;
+    let mut parts = vec![Declarations { entities: Vec::new(), columns, retired }];
+    parts.extend(
+        entities.chunks(ENTITIES_PER_MESSAGE).map(|entities| Declarations {
+            entities: entities.to_vec(),
+            ..Declarations::default()
+        }),
+    );
+    parts
 }
 
 /// An open stream.
