@@ -39,6 +39,7 @@ fuzz_target!(|data: &[u8]| {
                 turn = begin(&mut node.writer());
             }
             Ok(AgentMessage::Declarations(said)) => node.writer().declare(said),
+            Ok(AgentMessage::Unknown) => (),
             Ok(AgentMessage::Frame(frame)) => {
                 let mut writer = node.writer();
                 if model.apply(&node, &mut writer, Run(1), &frame, UnixMs(0)).is_err() {
