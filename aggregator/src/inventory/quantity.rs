@@ -5,12 +5,12 @@
 #[error("{0:?} is no quantity such as 100m, 1.5 or 128Mi")]
 pub struct BadQuantity(pub String);
 
-/// The quantity in thousandths, rounded up as Kubernetes does.
+/// The quantity in thousandths, rounded away from zero as Kubernetes does.
 pub(super) fn thousandths(text: &str) -> Result<i64, BadQuantity> {
     scaled(text, 1000).ok_or_else(|| BadQuantity(text.to_owned()))
 }
 
-/// The quantity in whole units, rounded up as Kubernetes does.
+/// The quantity in whole units, rounded away from zero as Kubernetes does.
 pub(super) fn units(text: &str) -> Result<i64, BadQuantity> {
     scaled(text, 1).ok_or_else(|| BadQuantity(text.to_owned()))
 }
@@ -80,6 +80,7 @@ mod tests {
         check("1k", Some(1_000_000), Some(1000));
         check("0", Some(0), Some(0));
         check("-1", Some(-1000), Some(-1));
+        check("-5.5", Some(-5500), Some(-6));
         check("1E", None, Some(1_000_000_000_000_000_000));
         check("500n", Some(1), Some(1));
     }

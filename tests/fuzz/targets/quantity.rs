@@ -21,8 +21,10 @@ fuzz_target!(|text: &str| {
     let node = NodeName::parse("node").expect("a valid name");
     let capacity = &inventory.node(&node).expect("it was added").capacity;
     if let (Some(cpu), Some(memory)) = (capacity.cpu_millicores, capacity.memory_bytes) {
-        // Both are rounded up from the same number, one of them in thousandths.
-        let thousandths = i128::from(memory) * 1000;
-        assert!((0..1000).contains(&(thousandths - i128::from(cpu))), "{text:?}: {cpu} {memory}");
+        // Both are rounded away from zero from the same number, one of them in thousandths.
+        let thousandths = i128::from(memory).abs() * 1000;
+        let rounded_by = thousandths - i128::from(cpu).abs();
+        assert!((0..1000).contains(&rounded_by), "{text:?}: {cpu} {memory}");
+        assert!(cpu.signum() * memory.signum() >= 0, "{text:?}: {cpu} {memory}");
     }
 });
