@@ -24,14 +24,19 @@ impl Clock {
         Self(Arc::new(read))
     }
 
+    /// Both.
+    pub fn read(&self) -> Now {
+        (self.0)()
+    }
+
     /// The time of day.
     pub fn now(&self) -> UnixMs {
-        (self.0)().unix
+        self.read().unix
     }
 
     /// Time since some fixed moment.
     pub fn elapsed(&self) -> Duration {
-        (self.0)().elapsed
+        self.read().elapsed
     }
 }
 

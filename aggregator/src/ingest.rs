@@ -4,6 +4,7 @@
 //! client that goes away takes everything of its stream with it. A bad message ends its own
 //! stream with a status that names the field, is counted, and touches nobody else.
 
+mod pending;
 mod session;
 mod status;
 
@@ -13,14 +14,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{FutureExt, Stream, stream};
-use tally_proto::{
-    encode,
-    message::{AggregatorMessage, Sequence},
-    wire,
-};
+use tally_proto::{encode, message::AggregatorMessage, wire};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -29,10 +28,8 @@ use crate::{
     model::Model,
     self_metrics::{Refusal, SelfMetrics},
 };
+use pending::Pending;
 use session::{Reply, Session};
-
-/// Frames that one acknowledgement may stand for when they come faster than answers go out.
-const FRAMES_PER_ACK: usize = 64;
 
 /// What all streams share.
 #[derive(Debug)]
@@ -124,27 +121,22 @@ struct Talk {
     _open: OpenStream,
 }
 
-/// Frames that are counted but not acknowledged yet.
-#[derive(Default)]
-struct Pending {
-    sequence: Option<Sequence>,
-    frames: usize,
-}
-
 impl Talk {
     /// Takes messages until there is something to answer. Frames that are there already are
     /// taken before they are acknowledged, together.
     async fn next_answer(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
         while !self.ended {
-            let message = if self.pending.sequence.is_none() {
-                self.inbound.message().await
-            } else if FRAMES_PER_ACK <= self.pending.frames {
-                return self.acknowledge();
-            } else {
-                match self.inbound.message().now_or_never() {
+            let message = match self.pending.wait(self.session.elapsed()) {
+                None => self.inbound.message().await,
+                Some(_) if self.pending.is_full() => return self.acknowledge(),
+                Some(Duration::ZERO) => match self.inbound.message().now_or_never() {
                     Some(message) => message,
                     None => return self.acknowledge(),
-                }
+                },
+                Some(wait) => match timeout(wait, self.inbound.message()).await {
+                    Ok(message) => message,
+                    Err(_) => return self.acknowledge(),
+                },
             };
             let message = match message {
                 Ok(Some(message)) => message,
@@ -167,10 +159,7 @@ impl Talk {
                         welcome,
                     ))));
                 }
-                Ok(Reply::Counted(sequence)) => {
-                    self.pending.sequence = Some(sequence);
-                    self.pending.frames += 1;
-                }
+                Ok(Reply::Counted(frame)) => self.session.wait_for_more(&mut self.pending, frame),
                 Err(status) => {
                     self.ended = true;
                     return Some(Err(status));
@@ -181,7 +170,7 @@ impl Talk {
     }
 
     fn acknowledge(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
-        let sequence = std::mem::take(&mut self.pending).sequence?;
+        let sequence = self.pending.take()?;
         self.session.count_ack();
         Some(Ok(encode::aggregator_message(AggregatorMessage::Ack(sequence))))
     }

@@ -1,6 +1,6 @@
 //! One stream, message by message: hello, then declarations and frames.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tally_proto::{
     decode,
@@ -10,8 +10,8 @@ use tally_proto::{
 };
 use tonic::{Code, Status};
 
-use super::{Shared, status::Refused};
-use crate::{admission::Refusal, model::node::NodeSlot, self_metrics};
+use super::{Shared, pending::Pending, status::Refused};
+use crate::{admission::Refusal, clock::Now, model::node::NodeSlot, self_metrics};
 
 /// What a message is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Reply {
     /// A hello.
     Welcome(Welcome),
     /// A frame; it may be acknowledged.
-    Counted(Sequence),
+    Counted((Sequence, Tick)),
 }
 
 /// The state of one stream.
@@ -81,7 +81,7 @@ impl Session {
             }
             (AgentMessage::Frame(frame), Some(speaker)) => {
                 speaker.frame(&frame)?;
-                Ok(Reply::Counted(frame.sequence))
+                Ok(Reply::Counted((frame.sequence, frame.tick)))
             }
         }
     }
@@ -92,6 +92,17 @@ impl Session {
             let reason = self_metrics::Refusal { reason: "undecodable" };
             self.shared.metrics.streams_refused.get_or_create(&reason).inc();
         }
+    }
+
+    /// Time on the clock by which acknowledgements are due.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.shared.clock.elapsed()
+    }
+
+    /// Lets a frame that was just taken wait for its acknowledgement.
+    pub(super) fn wait_for_more(&self, pending: &mut Pending, frame: (Sequence, Tick)) {
+        let Now { unix, elapsed } = self.shared.clock.read();
+        pending.add(frame, self.shared.rules.resolution, unix, elapsed);
     }
 
     /// Counts an acknowledgement that is being sent.
