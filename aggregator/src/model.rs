@@ -1,11 +1,12 @@
 //! The live model: the last minutes of every metric of every entity, in memory.
 //!
-//! Each node's frames are kept as they came (`node`), sums of namespaces and of the cluster are
+//! Each node's frames are kept as they came (`past`), sums of namespaces and of the cluster are
 //! added up as frames arrive (`rollup`), and the directory says where a pod's frames are. What a
 //! reader asks for is worked out from these when it asks.
 
 pub mod directory;
 pub mod node;
+pub mod past;
 pub mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -137,18 +138,18 @@ impl Model {
         frame: &PackedFrame,
         now: UnixMs,
     ) -> Result<Applied, BadFrame> {
-        let unpacked = writer.unpack(frame, &self.inventory.load())?;
         let newest = self.cluster().progress.newest().max(Some(frame.tick)).unwrap_or(frame.tick);
         let oldest = self.oldest(newest);
         let known = frame.sequence <= writer.acknowledged(run) || writer.is_counted(frame.tick);
         // A frame older than the window has no place in the live model.
         let counts = !known && oldest <= frame.tick;
+        let unpacked = writer.unpack(frame, &self.inventory.load(), counts)?;
         let namespaces =
             unpacked.new_schema.then(|| self.change_roster(node, writer, &unpacked, frame.tick));
         let samples = unpacked.schema.layout.cells();
         if counts {
-            let packed = unpacked.continues.then_some(&*frame.columns);
-            node.store(&unpacked.schema, frame.tick, writer.columns(), packed, oldest);
+            writer.store(&unpacked.schema, frame, oldest);
+            node.deliver(&unpacked.schema, frame.tick);
         }
         let sums = writer.finish((frame, run), unpacked, namespaces, (counts, now));
         let late = sums.is_some_and(|sums| self.add(writer, frame.tick, &sums));
@@ -180,8 +181,8 @@ impl Model {
     ) -> Vec<SharedSums> {
         let roster = &unpacked.schema.roster;
         if writer.roster().is_none_or(|before| before.pods != roster.pods) {
-            let view = node.view();
-            let before = view.schema().map(|schema| &*schema.roster);
+            let before = node.schema();
+            let before = before.as_ref().map(|schema| &*schema.roster);
             let new_sums = || Sums::new(self.resolution, self.window_ticks);
             write(&self.directory).change_roster(node, before, roster, tick, new_sums);
         }

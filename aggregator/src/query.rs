@@ -17,11 +17,7 @@ use tally_proto::{
 
 use crate::{
     declared::MetricKey,
-    model::{
-        Model,
-        directory::Namespace,
-        node::{NodeSlot, NodeView},
-    },
+    model::{Model, directory::Namespace, node::NodeSlot, past::View},
 };
 
 /// One number of a series.
@@ -128,8 +124,8 @@ impl Queries {
         let recent = self.recent_since();
         let places = self.namespace(namespace).map(|found| found.places(pod)).unwrap_or_default();
         for place in places.iter().filter(|place| place.is_present(recent)) {
-            let view = place.node.view();
-            let pod = view.schema().and_then(|schema| schema.roster.pod(namespace, pod));
+            let schema = place.node.schema();
+            let pod = schema.as_ref().and_then(|schema| schema.roster.pod(namespace, pod));
             let containers = pod.map_or(&[][..], |pod| &pod.containers);
             found.extend(containers.iter().map(|container| container.name.clone()));
         }
@@ -140,8 +136,8 @@ impl Queries {
     pub fn free_containers(&self, node: &str) -> Vec<ContainerName> {
         let recent = self.recent_since();
         let node = self.node(node).filter(|node| recent <= node.newest());
-        let view = node.map(|node| node.view()).unwrap_or_default();
-        let free = view.schema().map_or(&[][..], |schema| &schema.roster.free_containers);
+        let schema = node.and_then(|node| node.schema());
+        let free = schema.as_ref().map_or(&[][..], |schema| &schema.roster.free_containers);
         free.iter().map(|container| container.name.clone()).collect()
     }
 
@@ -150,8 +146,8 @@ impl Queries {
         let mut keys = Vec::new();
         for node in self.recent_nodes() {
             keys.push(Entity::Node(node.name.clone()));
-            let view = node.view();
-            let Some(roster) = view.schema().map(|schema| &schema.roster) else { continue };
+            let Some(schema) = node.schema() else { continue };
+            let roster = &schema.roster;
             let free = roster.free_containers.iter();
             keys.extend(free.map(|one| Entity::FreeContainer(node.name.clone(), one.name.clone())));
             for pod in &roster.pods {
@@ -238,7 +234,7 @@ impl Queries {
     }
 
     /// The frames of every node that an entity is or was on.
-    fn views(&self, entity: &Entity) -> Vec<Arc<NodeView>> {
+    fn views(&self, entity: &Entity) -> Vec<View> {
         if let Some(node) = names::node_of(entity) {
             return self.node(node).map(|node| node.view()).into_iter().collect();
         }

@@ -14,6 +14,7 @@ use tally_proto::{
     tick::{Resolution, Tick, UnixMs},
 };
 
+use super::past::{Past, View};
 use crate::{
     declared::Declarations,
     inventory::Inventory,
@@ -55,15 +56,16 @@ pub struct NodeWriter {
     pub joined: bool,
     declarations: Declarations,
     declared_anew: bool,
-    state: Columns,
+    /// The newest frame's values. Readers may hold them; then the next frame makes a copy.
+    state: Arc<Columns>,
+    past: Past,
     /// Of the frame before: its meaning, how it counts, and its tick.
     last: Option<Last>,
     /// The last frame of the stream before this one.
-    last_stream: Option<(Arc<Schema>, Tick, Columns)>,
+    last_stream: Option<(Arc<Schema>, Tick, Arc<Columns>)>,
     inventory: Arc<Inventory>,
     counted: Vec<Tick>,
     acknowledged: VecDeque<(Run, Sequence)>,
-    chain_broken: bool,
 }
 
 #[derive(Debug)]
@@ -82,8 +84,6 @@ pub struct Unpacked {
     pub plan: Arc<Plan>,
     /// Whether the schema is another than the frame's before.
     pub new_schema: bool,
-    /// Whether its bytes continue the chunk.
-    pub continues: bool,
     earlier: Option<Earlier>,
 }
 
@@ -103,13 +103,13 @@ impl NodeWriter {
             joined: false,
             declarations: Declarations::default(),
             declared_anew: false,
-            state: Columns::default(),
+            state: Arc::default(),
+            past: Past::new(ticks),
             last: None,
             last_stream: None,
             inventory,
             counted: vec![Tick(0); ticks],
             acknowledged: VecDeque::new(),
-            chain_broken: true,
         }
     }
 
@@ -123,12 +123,12 @@ impl NodeWriter {
         {
             return None;
         }
+        self.past.close(&self.state);
+        let state = std::mem::take(&mut self.state);
         if let Some(last) = self.last.take() {
-            self.last_stream = Some((last.schema, last.tick, std::mem::take(&mut self.state)));
+            self.last_stream = Some((last.schema, last.tick, state));
         }
         self.declarations = Declarations::default();
-        self.state = Columns::default();
-        self.chain_broken = true;
         self.speaker = Some((boot, now));
         self.stream += 1;
         Some(self.stream)
@@ -178,26 +178,30 @@ impl NodeWriter {
         self.last.as_ref().map(|last| &last.schema.roster)
     }
 
-    /// The frame's values.
-    pub fn columns(&self) -> &Columns {
-        &self.state
+    /// Its frames, as they are now.
+    pub fn view(&self) -> View {
+        self.past.view(&self.state)
     }
 
-    /// Unpacks a frame onto the one before, and works out what its numbers mean.
+    /// Unpacks a frame onto the one before, and works out what its numbers mean. The frames so far
+    /// go on with it where it `counts` and means the same.
     pub fn unpack(
         &mut self,
         frame: &PackedFrame,
         inventory: &Arc<Inventory>,
+        counts: bool,
     ) -> Result<Unpacked, BadFrame> {
         let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
         let changed = self.declared_anew || !same_inventory || has_layout(&frame.columns);
+        if changed || !counts {
+            self.past.close(&self.state);
+        }
         match &self.last {
             Some(last) if !changed => {
                 let earlier = last.plan.earlier(&last.schema, last.tick, &self.state);
                 let (schema, plan) = (Arc::clone(&last.schema), Arc::clone(&last.plan));
-                unpack(&mut self.state, &frame.columns)?;
-                let continues = !self.chain_broken;
-                Ok(Unpacked { schema, plan, new_schema: false, continues, earlier: Some(earlier) })
+                unpack(Arc::make_mut(&mut self.state), &frame.columns)?;
+                Ok(Unpacked { schema, plan, new_schema: false, earlier: Some(earlier) })
             }
             _ => self.unpack_anew(frame, inventory),
         }
@@ -208,24 +212,31 @@ impl NodeWriter {
         frame: &PackedFrame,
         inventory: &Arc<Inventory>,
     ) -> Result<Unpacked, BadFrame> {
+        let mut state = Columns::clone(&self.state);
+        unpack(&mut state, &frame.columns)?;
+        self.check_declared(&state.layout)?;
+        let layout = Arc::clone(&state.layout);
+        let offsets = layout.index_of(ColumnNumber::READ_OFFSET).ok_or(BadFrame::ReadOffset)?;
+        let before = std::mem::replace(&mut self.state, Arc::new(state));
         let before = match &self.last {
-            Some(last) => Some((Arc::clone(&last.schema), last.tick, self.state.clone())),
+            Some(last) => Some((Arc::clone(&last.schema), last.tick, before)),
             None => self.last_stream.take(),
         };
-        unpack(&mut self.state, &frame.columns)?;
-        self.check_declared(&self.state.layout)?;
         self.inventory = Arc::clone(inventory);
         self.declared_anew = false;
-        let layout = Arc::clone(&self.state.layout);
-        let offsets = layout.index_of(ColumnNumber::READ_OFFSET).ok_or(BadFrame::ReadOffset)?;
         let rows = layout.rows(offsets);
         let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
         let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));
         let plan = Arc::new(Plan::new(&schema));
-        let earlier = before
-            .as_ref()
-            .map(|(before, tick, columns)| plan.earlier_of(&schema, (&**before, *tick, columns)));
-        Ok(Unpacked { schema, plan, new_schema: true, continues: false, earlier })
+        let earlier = before.as_ref().map(|(before, tick, columns)| {
+            plan.earlier_of(&schema, (&**before, *tick, &**columns))
+        });
+        Ok(Unpacked { schema, plan, new_schema: true, earlier })
+    }
+
+    /// Stores the frame that was just unpacked; lets go of what left the window before `oldest`.
+    pub fn store(&mut self, schema: &Arc<Schema>, frame: &PackedFrame, oldest: Tick) {
+        self.past.add(schema, frame.tick, &frame.columns, oldest);
     }
 
     fn check_declared(&self, layout: &Layout) -> Result<(), BadFrame> {
@@ -253,8 +264,6 @@ impl NodeWriter {
     ) -> Option<FrameSums> {
         let Unpacked { schema, plan, earlier, .. } = unpacked;
         let sums = counts.then(|| plan.sum(&schema, frame.tick, &self.state, earlier.as_ref()));
-        // A frame that is not stored breaks the chunk's chain of differences.
-        self.chain_broken = !counts;
         self.mark(frame, run);
         if let Some((_, heard)) = &mut self.speaker {
             *heard = now;

@@ -1,4 +1,4 @@
-//! Recipes to points: one walk over a node's chunks, in the order in which its frames came.
+//! Recipes to points: one walk over a node's eras, in the order in which its frames came.
 
 use tally_proto::{declaration::EntityNumber, entity::Entity, metric::Labels, rate, tick::Tick};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     declared::MetricKey,
-    model::node::{Chunk, NodeView},
+    model::past::{EraView, View},
     rollup::elapsed_us,
     schema::Schema,
 };
@@ -21,7 +21,7 @@ struct Reading {
     total: i64,
 }
 
-/// What rates need of the chunk before.
+/// What rates need of the era before.
 #[derive(Default)]
 struct Carried<'a> {
     schema: Option<&'a Schema>,
@@ -30,7 +30,7 @@ struct Carried<'a> {
 
 /// Every point of a series that one node's frames hold, in the order of their ticks.
 pub(super) fn evaluate(
-    view: &NodeView,
+    view: &View,
     entity: &Entity,
     metric: &MetricKey,
     labels: &Labels,
@@ -38,9 +38,9 @@ pub(super) fn evaluate(
 ) -> Vec<Point> {
     let mut points = Vec::new();
     let mut carried = Carried::default();
-    for chunk in chunks_for(view, range) {
-        let recipe = recipe(&chunk.schema, entity, metric, labels);
-        carried = walk(chunk, &recipe, &carried, range, &mut points);
+    for (era, first) in eras_for(view, range) {
+        let recipe = recipe(era.schema, entity, metric, labels);
+        carried = walk(&era, first, &recipe, &carried, range, &mut points);
     }
     // Late frames came after newer ones; of a tick that came twice the last counts.
     points.sort_by_key(|point| point.at);
@@ -50,77 +50,85 @@ pub(super) fn evaluate(
     points
 }
 
-/// The chunks with a tick in the range, and for rates the one before each.
-fn chunks_for(view: &NodeView, range: TickRange) -> impl Iterator<Item = &Chunk> {
-    let within = move |chunk: &&Chunk| chunk.frames.iter().any(|frame| range.contains(frame.tick));
-    let mut chunks = view.chunks().peekable();
+/// The eras with a tick in the range, each with the place of the first frame that is needed: for
+/// rates that is the one before the range, perhaps the last of the era before.
+fn eras_for(view: &View, range: TickRange) -> impl Iterator<Item = (EraView<'_>, usize)> {
+    let first_within = move |era: &EraView<'_>| {
+        let first = era.frames.iter().position(|frame| range.first <= frame.tick)?;
+        era.frames.get(first).filter(|frame| frame.tick <= range.last).map(|_| first)
+    };
+    let mut eras = view.eras().peekable();
     std::iter::from_fn(move || {
         loop {
-            let chunk = chunks.next()?;
-            if within(&chunk) || chunks.peek().is_some_and(within) {
-                return Some(chunk);
+            let era = eras.next()?;
+            if let Some(first) = first_within(&era) {
+                return Some((era, first.saturating_sub(1)));
+            }
+            if eras.peek().is_some_and(|next| first_within(next) == Some(0)) {
+                let last = era.frames.len().saturating_sub(1);
+                return Some((era, last));
             }
         }
     })
 }
 
 fn walk<'a>(
-    chunk: &'a Chunk,
+    era: &EraView<'a>,
+    first: usize,
     recipe: &Recipe,
     carried: &Carried<'a>,
     range: TickRange,
     points: &mut Vec<Point>,
 ) -> Carried<'a> {
-    let mut sums: Vec<Option<Value>> = vec![None; chunk.frames.len()];
+    let frames = era.frames.get(first..).unwrap_or_default();
+    let values = |cell: Cell| era.values(first, cell.index, cell.position);
+    let mut sums: Vec<Option<Value>> = vec![None; frames.len()];
     let mut readings = Vec::new();
     for term in &recipe.terms {
         match term {
-            Term::Cell { index, position, floating } => {
-                let values = chunk.values(*index, *position).map(|value| number(value, *floating));
-                add(&mut sums, values.map(Some));
+            Term::Cell { cell, floating } => {
+                add(
+                    &mut sums,
+                    values(*cell).into_iter().map(|value| Some(number(value, *floating))),
+                );
             }
             Term::Constant(value) => add(&mut sums, std::iter::repeat(Some(*value))),
             Term::Uptime { start, offset } => {
-                let read = read_times(chunk, *offset);
-                let uptime = read.map(|(tick, offset)| {
-                    Some(Value::Integer(tick.unix_ms().since(*start).saturating_add(offset / 1000)))
+                let read = frames.iter().zip(values(*offset));
+                let uptime = read.map(|(frame, offset)| {
+                    let since = frame.tick.unix_ms().since(*start);
+                    Some(Value::Integer(since.saturating_add(offset / 1000)))
                 });
                 add(&mut sums, uptime);
             }
-            Term::Rate { entity, index, position, offset, integer } => {
-                let mut before = carried.reading(&chunk.schema, *entity);
-                let totals = chunk.values(*index, *position);
-                let rates =
-                    read_times(chunk, *offset).zip(totals).map(|((tick, offset), total)| {
-                        let now = Reading { tick, offset, total };
-                        let rate = before.and_then(|before| growth_rate(before, now, *integer));
-                        before = Some(now);
-                        rate
-                    });
+            Term::Rate { entity, cell, offset, integer } => {
+                let mut before = carried.reading(era.schema, *entity);
+                let read = frames.iter().zip(values(*offset)).zip(values(*cell));
+                let rates = read.map(|((frame, offset), total)| {
+                    let now = Reading { tick: frame.tick, offset, total };
+                    let rate = before.and_then(|before| growth_rate(before, now, *integer));
+                    before = Some(now);
+                    rate
+                });
                 add(&mut sums, rates);
                 readings.extend(before.map(|last| (*entity, last)));
             }
         }
     }
-    for (frame, sum) in chunk.frames.iter().zip(sums) {
+    for (frame, sum) in frames.iter().zip(sums) {
         if let Some(value) = sum.filter(|_| range.contains(frame.tick)) {
             points.push(Point { at: frame.tick, value: divided(value, recipe.divide_by) });
         }
     }
-    Carried { schema: Some(&chunk.schema), readings }
+    Carried { schema: Some(era.schema), readings }
 }
 
 impl Carried<'_> {
-    /// The last reading of the chunk before, of the same entity in the same life.
+    /// The last reading of the era before, of the same entity in the same life.
     fn reading(&self, schema: &Schema, entity: EntityNumber) -> Option<Reading> {
         let theirs = self.schema?.row_of(schema, entity)?;
         self.readings.iter().find(|(known, _)| *known == theirs).map(|(_, reading)| *reading)
     }
-}
-
-fn read_times(chunk: &Chunk, offset: Cell) -> impl Iterator<Item = (Tick, i64)> {
-    let ticks = chunk.frames.iter().map(|frame| frame.tick);
-    ticks.zip(chunk.values(offset.index, offset.position))
 }
 
 fn growth_rate(before: Reading, now: Reading, integer: bool) -> Option<Value> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tally_proto::{
     catalogue::{self, MetricId},
-    columns::{Columns, unpack},
+    columns::Columns,
     declaration::EntityNumber,
     entity::Entity,
     metric::{Kind, Labels, Source, Sum},
@@ -22,7 +22,7 @@ use self::json::{LabelWriter, json_text};
 use super::{TickRange, Value, evaluate::evaluate};
 use crate::{
     declared::MetricKey,
-    model::node::{Chunk, NodeSlot, NodeView},
+    model::{node::NodeSlot, past::View},
     rollup,
     roster::{FreeContainer, Pod, PodContainer, Roster, Row},
     schema::Schema,
@@ -59,9 +59,7 @@ pub fn export(nodes: Vec<Arc<NodeSlot>>) -> impl Iterator<Item = Vec<u8>> + Send
                 break;
             };
             let view = node.view();
-            if let Some(newest) =
-                view.open.as_ref().and_then(|chunk| Newest::of(&node.name, &view, chunk))
-            {
+            if let Some(newest) = Newest::of(&node.name, &view) {
                 newest.write(&metrics, &mut piece, &mut first);
             }
         }
@@ -73,9 +71,9 @@ pub fn export(nodes: Vec<Arc<NodeSlot>>) -> impl Iterator<Item = Vec<u8>> + Send
 /// A node's newest frame, unpacked.
 struct Newest<'a> {
     node: &'a NodeName,
-    view: &'a NodeView,
+    view: &'a View,
     schema: &'a Schema,
-    columns: Columns,
+    columns: Arc<Columns>,
     tick: Tick,
     /// `{"start":"…","end":"…",` of a gauge.
     gauge_head: String,
@@ -108,16 +106,14 @@ struct Writer<'a> {
 }
 
 impl<'a> Newest<'a> {
-    fn of(node: &'a NodeName, view: &'a NodeView, chunk: &'a Chunk) -> Option<Self> {
-        let mut columns = Columns::default();
-        for frame in &chunk.frames {
-            unpack(&mut columns, &frame.bytes).ok()?;
-        }
-        let tick = chunk.frames.last()?.tick;
+    fn of(node: &'a NodeName, view: &'a View) -> Option<Self> {
+        let era = view.eras().last()?;
+        let columns = era.newest();
+        let tick = era.frames.last()?.tick;
         let time = rfc3339(tick.unix_ms());
         let gauge_head = format!("{{\"start\":\"{time}\",\"end\":\"{time}\",");
         let end = format!("\",\"end\":\"{time}\",");
-        Some(Self { node, view, schema: &chunk.schema, columns, tick, gauge_head, end })
+        Some(Self { node, view, schema: era.schema, columns, tick, gauge_head, end })
     }
 
     fn write(&self, metrics: &[MetricId], out: &mut Vec<u8>, first: &mut bool) {

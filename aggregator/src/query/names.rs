@@ -10,19 +10,19 @@ use tally_proto::{
 };
 
 use super::recipe::recipe;
-use crate::{declared::MetricKey, model::node::NodeView, schema::Schema};
+use crate::{declared::MetricKey, model::past::View, schema::Schema};
 use tally_proto::metric::Labels;
 
 /// The unlabelled metrics of an entity in one node's frames. A rate is there once it had two
 /// readings.
-pub(super) fn names(view: &NodeView, entity: &Entity, found: &mut BTreeSet<MetricName>) {
+pub(super) fn names(view: &View, entity: &Entity, found: &mut BTreeSet<MetricName>) {
     let mut seen: Option<&Schema> = None;
-    for chunk in view.chunks() {
-        // Chunks share a schema until something changes.
-        if !seen.is_some_and(|seen| std::ptr::eq(seen, &*chunk.schema)) {
-            candidates(&chunk.schema, entity, found);
+    for era in view.eras() {
+        // An era that a resend or a reconnect ended has the schema of the one before.
+        if !seen.is_some_and(|seen| std::ptr::eq(seen, &**era.schema)) {
+            candidates(era.schema, entity, found);
         }
-        seen = Some(&chunk.schema);
+        seen = Some(era.schema);
     }
 }
 

@@ -20,9 +20,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) enum Term {
     /// A cell's value.
-    Cell { index: usize, position: usize, floating: bool },
+    Cell { cell: Cell, floating: bool },
     /// The growth of a cell.
-    Rate { entity: EntityNumber, index: usize, position: usize, offset: Cell, integer: bool },
+    Rate { entity: EntityNumber, cell: Cell, offset: Cell, integer: bool },
     /// The time since an entity's start.
     Uptime { start: UnixMs, offset: Cell },
     /// The same at every tick.
@@ -87,16 +87,16 @@ fn row_term(schema: &Schema, row: Row, metric: &MetricKey, labels: &Labels) -> O
         && let Some(position) = schema.layout.position(index, row.number)
     {
         let floating = schema.meaning(index)?.floating;
-        return Some(Term::Cell { index, position, floating });
+        return Some(Term::Cell { cell: Cell { index, position }, floating });
     }
     let MetricKey::Known(id) = metric else { return None };
     if *id == catalogue::UPTIME && labels.is_empty() {
         return Some(Term::Uptime { start: row.start?, offset: offset()? });
     }
     let source = MetricKey::Known(catalogue::rate_source(*id)?);
-    let Cell { index, position } = cell(schema, schema.column_of(&source, labels)?, row.number)?;
+    let cell = cell(schema, schema.column_of(&source, labels)?, row.number)?;
     let integer = id.metric().value == ValueType::Integer;
-    Some(Term::Rate { entity: row.number, index, position, offset: offset()?, integer })
+    Some(Term::Rate { entity: row.number, cell, offset: offset()?, integer })
 }
 
 fn cell(schema: &Schema, index: usize, number: EntityNumber) -> Option<Cell> {

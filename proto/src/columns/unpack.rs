@@ -33,26 +33,41 @@ pub enum BadColumns {
 }
 
 /// Applies packed columns to the state after the frame before, which becomes this frame's.
-/// After an error the state is of no further use.
+/// After an error the state is what it was.
 pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
     let mut rest = bytes;
     let head = take_head(&mut rest)?;
-    if head & KEY != 0 {
-        *state = Columns::default();
-    }
-    if head & LAYOUT != 0 {
-        let mut section = take_section(&mut rest).ok_or(BadColumns::Length)?;
-        let layout = take_layout(&mut section).ok_or(BadColumns::Layout)?;
-        if !section.is_empty() || CELLS_PER_FRAME < layout.cells() {
-            return Err(BadColumns::Layout);
+    if head & LAYOUT == 0 {
+        let done = apply(state, rest, i64::wrapping_add);
+        if done.is_err() {
+            // It ends at the same place for the same bytes, so this takes back what was done.
+            apply(state, rest, i64::wrapping_sub).ok();
         }
-        state.rebase(Arc::new(layout));
+        return done;
     }
+    let mut section = take_section(&mut rest).ok_or(BadColumns::Length)?;
+    let layout = take_layout(&mut section).ok_or(BadColumns::Layout)?;
+    if !section.is_empty() || CELLS_PER_FRAME < layout.cells() {
+        return Err(BadColumns::Layout);
+    }
+    let mut next = if head & KEY == 0 { state.clone() } else { Columns::default() };
+    next.rebase(Arc::new(layout));
+    apply(&mut next, rest, i64::wrapping_add)?;
+    *state = next;
+    Ok(())
+}
+
+/// Applies the differences of all columns, added or taken away.
+fn apply(
+    state: &mut Columns,
+    mut rest: &[u8],
+    change: impl Fn(i64, i64) -> i64 + Copy,
+) -> Result<(), BadColumns> {
     let changed = take_changed(&mut rest, state.values.len()).ok_or(BadColumns::Length)?;
     for (index, values) in state.values.iter_mut().enumerate() {
         if bit(changed, index) {
             let number = state.layout.columns.get(index).map_or(0, |column| column.number.0);
-            apply_column(values, &mut rest).ok_or(BadColumns::Column(number))?;
+            apply_column(values, &mut rest, change).ok_or(BadColumns::Column(number))?;
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(BadColumns::Length) }
@@ -148,7 +163,11 @@ fn take_ascending(bytes: &mut &[u8], count: usize, below: u32) -> Option<Vec<u32
     Some(numbers)
 }
 
-fn apply_column(values: &mut [i64], bytes: &mut &[u8]) -> Option<()> {
+fn apply_column(
+    values: &mut [i64],
+    bytes: &mut &[u8],
+    change: impl Fn(i64, i64) -> i64,
+) -> Option<()> {
     let (&head, rest) = bytes.split_first()?;
     *bytes = rest;
     let mut body = take_section(bytes)?;
@@ -156,16 +175,21 @@ fn apply_column(values: &mut [i64], bytes: &mut &[u8]) -> Option<()> {
         for chunk in values.chunks_mut(GROUP) {
             let numbers = unpack_group(&mut body, chunk.len())?;
             for (value, number) in chunk.iter_mut().zip(numbers) {
-                *value = value.wrapping_add(delta(head, number));
+                *value = change(*value, delta(head, number));
             }
         }
     } else {
-        apply_changed(values, head, &mut body)?;
+        apply_changed(values, head, &mut body, change)?;
     }
     body.is_empty().then_some(())
 }
 
-fn apply_changed(values: &mut [i64], head: u8, body: &mut &[u8]) -> Option<()> {
+fn apply_changed(
+    values: &mut [i64],
+    head: u8,
+    body: &mut &[u8],
+    change: impl Fn(i64, i64) -> i64,
+) -> Option<()> {
     let bitmap = take(body, values.len().div_ceil(8))?;
     let mut left = count_ones_before(bitmap, bitmap.len() * 8);
     let mut numbers = [0; GROUP].into_iter();
@@ -184,7 +208,7 @@ fn apply_changed(values: &mut [i64], head: u8, body: &mut &[u8]) -> Option<()> {
             };
             // A bit beyond the last entity ends it here.
             let value = chunk.get_mut(bit)?;
-            *value = value.wrapping_add(delta(head, number));
+            *value = change(*value, delta(head, number));
         }
     }
     Some(())
@@ -270,6 +294,36 @@ mod tests {
                 prop_assert_eq!(&from_key, frame);
                 check_delta_at(&before, &state, &packed)?;
                 check_delta_at(&Columns::default(), &state, &key)?;
+            }
+        }
+
+        #[test]
+        fn a_frame_that_is_refused_changes_nothing(
+            values in prop::collection::vec(any::<i64>(), 60),
+            cut in 0usize..400,
+            place in 0usize..400,
+            byte: u8,
+        ) {
+            let (mut builder, mut packer) = (Builder::new(), Packer::new());
+            let mut state = Columns::default();
+            for factor in [1, 3] {
+                for (row, value) in (0..).zip(&values) {
+                    let value = value.wrapping_mul(factor);
+                    builder.set(EntityNumber(row), ColumnNumber(row % 4), value);
+                    builder.set(EntityNumber(row), ColumnNumber(5), (value / 7).wrapping_mul(4096));
+                }
+                let mut bytes = Vec::new();
+                packer.pack(builder.finish(), &mut bytes);
+                if factor == 3 {
+                    bytes.truncate(cut.max(1));
+                    if let Some(damaged) = bytes.get_mut(place) {
+                        *damaged = byte;
+                    }
+                }
+                let before = state.clone();
+                if unpack(&mut state, &bytes).is_err() {
+                    prop_assert_eq!(&state, &before);
+                }
             }
         }
 
