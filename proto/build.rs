@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("tally_descriptor.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".tally.v1.Frame.columns")
+        // The first bytes taken out of a stream's buffer decide how small it may become again.
+        .bytes(".tally.v1.Hello.boot_id")
         .codec_path("crate::codec::SmallBuffers")
         .compile_fds(descriptors)?;
     Ok(())

@@ -101,7 +101,7 @@ fn hello(node: &str) -> wire::Hello {
     wire::Hello {
         schema_version: 1,
         node: node.to_owned(),
-        boot_id: vec![7; 16],
+        boot_id: vec![7; 16].into(),
         run: 1,
         resolution_seconds: 15,
         agent_version: "test".to_owned(),
@@ -221,7 +221,7 @@ async fn a_hello_with_wrong_fields_is_refused() {
     let bad = |hello, says| check_hello(hello, Code::InvalidArgument, says, "bad_message");
     bad(hello(""), "hello.node").await;
     bad(hello(&"x".repeat(300)), "hello.node").await;
-    bad(wire::Hello { boot_id: vec![1], ..hello("bad") }, "hello.boot_id").await;
+    bad(wire::Hello { boot_id: vec![1].into(), ..hello("bad") }, "hello.boot_id").await;
     bad(wire::Hello { resolution_seconds: 0, ..hello("bad") }, "hello.resolution_seconds").await;
     bad(wire::Hello { agent_version: "v".repeat(65), ..hello("bad") }, "hello.agent_version").await;
 }
@@ -304,7 +304,7 @@ async fn a_huge_message_is_refused() {
 
 #[tokio::test]
 async fn two_hosts_may_not_have_one_name() {
-    let other_boot = wire::Hello { boot_id: vec![8; 16], ..hello("good") };
+    let other_boot = wire::Hello { boot_id: vec![8; 16].into(), ..hello("good") };
     check_hello(other_boot, Code::AlreadyExists, "hello.node \"good\"", "node_taken").await;
 }
 

@@ -92,7 +92,7 @@ fn hello(said: wire::Hello) -> Result<Hello, BadMessage> {
     if schema_version != SCHEMA_VERSION {
         return Err(BadMessage::Version(schema_version));
     }
-    let boot = <[u8; 16]>::try_from(boot_id.as_slice()).map_err(|_| BadMessage::OutOfRange {
+    let boot = <[u8; 16]>::try_from(&*boot_id).map_err(|_| BadMessage::OutOfRange {
         field: "hello.boot_id (bytes)",
         value: count(boot_id.len()),
         least: 16,

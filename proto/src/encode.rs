@@ -1,5 +1,7 @@
 //! Types to generated messages.
 
+use bytes::Bytes;
+
 use crate::{
     declaration::{ColumnDeclaration, Declared, EntityDeclaration},
     message::{AgentMessage, AggregatorMessage, Declarations, Hello, PackedFrame, SCHEMA_VERSION},
@@ -36,7 +38,7 @@ fn hello(hello: Hello) -> wire::Hello {
     wire::Hello {
         schema_version: SCHEMA_VERSION,
         node: hello.node.as_str().to_owned(),
-        boot_id: hello.boot.0.to_vec(),
+        boot_id: Bytes::copy_from_slice(&hello.boot.0),
         run: hello.run.0,
         resolution_seconds: hello.resolution.seconds(),
         agent_version: hello.agent_version,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tally_proto::{
     decode,
     message::{AgentMessage, Declarations, Hello, PackedFrame, Run, Sequence, Welcome},
@@ -40,6 +41,10 @@ struct Speaker {
     turn: u64,
     run: Run,
     before: Option<(u64, Tick)>,
+    /// The bytes of the frame before. While they are held gRPC can't use their buffer again and
+    /// makes one of the next message's size; else the buffer of the first, absolute frame, ten
+    /// times as large as any later one, would stay for as long as the connection does.
+    held: Bytes,
 }
 
 impl Session {
@@ -81,6 +86,7 @@ impl Session {
             }
             (AgentMessage::Frame(frame), Some(speaker)) => {
                 speaker.frame(&frame)?;
+                speaker.held = frame.columns;
                 Ok(Reply::Counted((frame.sequence, frame.tick)))
             }
         }
@@ -124,7 +130,7 @@ impl Speaker {
         drop(writer);
         tracing::info!(node = %hello.node, version = hello.agent_version, "agent connected");
         let shared = Arc::clone(shared);
-        let speaker = Self { shared, node, turn, run: hello.run, before: None };
+        let speaker = Self { shared, node, turn, run: hello.run, before: None, held: Bytes::new() };
         Ok((speaker, Welcome { acknowledged }))
     }
 
