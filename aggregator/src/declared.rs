@@ -7,6 +7,7 @@ use tally_proto::{
     catalogue::{self, MetricId},
     declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
     metric::{Kind, Labels, MetricName},
+    tick::UnixMs,
 };
 
 /// A metric of the catalogue, or one that only its sender knows.
@@ -37,7 +38,7 @@ impl MetricKey {
 }
 
 /// What a column is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Meaning {
     /// The metric.
     pub metric: MetricKey,
@@ -50,7 +51,8 @@ pub struct Meaning {
 }
 
 impl Meaning {
-    fn of(declared: &ColumnDeclaration) -> Self {
+    /// What a declaration says, in the catalogue's words where it knows the metric.
+    pub fn of(declared: &ColumnDeclaration) -> Self {
         let metric = MetricKey::of(&declared.metric);
         let kind = match (&metric, declared.cumulative) {
             (MetricKey::Known(id), _) => id.metric().kind,
@@ -61,11 +63,12 @@ impl Meaning {
     }
 }
 
-/// Everything a stream has declared and not retired. Cloning shares the entries.
+/// Everything a stream has declared and not retired. Cloning shares all of it; what is declared
+/// later is not seen by the clone.
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
-    entities: Vec<Option<Arc<EntityDeclaration>>>,
-    columns: Vec<Option<Arc<Meaning>>>,
+    entities: Arc<Vec<Option<Arc<EntityDeclaration>>>>,
+    columns: Arc<Vec<Option<Arc<Meaning>>>>,
 }
 
 impl Declarations {
@@ -74,10 +77,11 @@ impl Declarations {
     pub fn declare_entity(&mut self, mut declared: EntityDeclaration) {
         self.forget_needless_path(&mut declared.what);
         let index = index(declared.number.0);
-        if self.entities.len() <= index {
-            self.entities.resize(index + 1, None);
+        let entities = Arc::make_mut(&mut self.entities);
+        if entities.len() <= index {
+            entities.resize(index + 1, None);
         }
-        if let Some(place) = self.entities.get_mut(index) {
+        if let Some(place) = entities.get_mut(index) {
             *place = Some(Arc::new(declared));
         }
     }
@@ -106,19 +110,20 @@ impl Declarations {
     }
 
     /// Takes one column's declaration.
-    pub fn declare_column(&mut self, declared: &ColumnDeclaration) {
-        let index = index(declared.number.0);
-        if self.columns.len() <= index {
-            self.columns.resize(index + 1, None);
+    pub fn declare_column(&mut self, number: ColumnNumber, meaning: Arc<Meaning>) {
+        let index = index(number.0);
+        let columns = Arc::make_mut(&mut self.columns);
+        if columns.len() <= index {
+            columns.resize(index + 1, None);
         }
-        if let Some(place) = self.columns.get_mut(index) {
-            *place = Some(Arc::new(Meaning::of(declared)));
+        if let Some(place) = columns.get_mut(index) {
+            *place = Some(meaning);
         }
     }
 
     /// Forgets an entity that is gone.
     pub fn retire(&mut self, number: EntityNumber) {
-        if let Some(place) = self.entities.get_mut(index(number.0)) {
+        if let Some(place) = Arc::make_mut(&mut self.entities).get_mut(index(number.0)) {
             *place = None;
         }
     }
@@ -126,6 +131,11 @@ impl Declarations {
     /// What a row is.
     pub fn entity(&self, number: EntityNumber) -> Option<&Arc<EntityDeclaration>> {
         self.entities.get(index(number.0))?.as_ref()
+    }
+
+    /// When a row's present life began.
+    pub fn start(&self, number: EntityNumber) -> Option<UnixMs> {
+        self.entity(number)?.start
     }
 
     /// What a column is; the read offset is not declared.

@@ -7,13 +7,14 @@
 pub mod directory;
 pub mod node;
 pub mod past;
+pub mod vocabulary;
 pub mod writer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::ArcSwap;
 use tally_proto::{
-    message::{PackedFrame, Run},
+    message::{Declarations, PackedFrame, Run},
     name::NodeName,
     tick::{Resolution, Tick, UnixMs},
 };
@@ -24,6 +25,7 @@ use crate::{
 };
 use directory::{Directory, SharedSums};
 use node::NodeSlot;
+use vocabulary::Vocabulary;
 use writer::{BadFrame, NodeWriter, Unpacked};
 
 /// How many ticks a node may lag behind the newest before lists leave it out: one for a frame
@@ -38,6 +40,7 @@ pub struct Model {
     directory: RwLock<Directory>,
     cluster: Mutex<Cluster>,
     inventory: ArcSwap<Inventory>,
+    vocabulary: Mutex<Vocabulary>,
 }
 
 /// What all nodes share: held for one frame's additions, or to copy one series.
@@ -75,6 +78,7 @@ impl Model {
                 progress: Progress::new(resolution, window_ticks),
             }),
             inventory: ArcSwap::default(),
+            vocabulary: Mutex::default(),
         }
     }
 
@@ -115,6 +119,11 @@ impl Model {
             Arc::new(NodeSlot::new(name.clone(), writer))
         };
         Arc::clone(write(&self.directory).nodes.entry(name.clone()).or_insert_with(new))
+    }
+
+    /// Takes what a stream says its numbers mean.
+    pub fn declare(&self, writer: &mut NodeWriter, said: Declarations) {
+        writer.declare(said, &mut lock(&self.vocabulary));
     }
 
     /// The oldest tick of the window, as the newest frame of any node has it.
@@ -214,6 +223,7 @@ impl Model {
         if let Some(newest) = newest {
             write(&self.directory).sweep(self.oldest(newest));
         }
+        lock(&self.vocabulary).sweep();
         let nodes: Vec<Arc<NodeSlot>> = self.directory().nodes.values().cloned().collect();
         nodes.iter().map(|node| node.entities()).sum()
     }

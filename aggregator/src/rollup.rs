@@ -80,19 +80,20 @@ enum How {
     PerSecond,
 }
 
+/// A node has few enough entities for places of 16 bits, see `tally_proto::limits`.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     /// Its position in its column.
-    position: u32,
+    position: u16,
     /// Its entity's position in the read offsets.
-    offset: u32,
+    offset: u16,
     destination: Destination,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Destination {
     Node,
-    Namespace(u32),
+    Namespace(u16),
 }
 
 impl Plan {
@@ -152,15 +153,15 @@ impl Plan {
             let values = column(now, Some(planned.index));
             if planned.how == How::Level {
                 for cell in &*planned.cells {
-                    if let Some(value) = values.get(index(cell.position)) {
+                    if let Some(value) = values.get(usize::from(cell.position)) {
                         sums.add(cell.destination, planned.place, *value);
                     }
                 }
             } else if let Some((earlier, elapsed)) = before {
                 for cell in &*planned.cells {
-                    let was = earlier.values.get(planned.earlier + index(cell.position));
-                    let is = values.get(index(cell.position)).copied();
-                    let elapsed = elapsed.get(index(cell.offset)).copied().flatten();
+                    let was = earlier.values.get(planned.earlier + usize::from(cell.position));
+                    let is = values.get(usize::from(cell.position)).copied();
+                    let elapsed = elapsed.get(usize::from(cell.offset)).copied().flatten();
                     if let Some(rate) = planned.how.rate(was, is, elapsed) {
                         sums.add(cell.destination, planned.place, rate);
                     }
@@ -184,7 +185,7 @@ impl FrameSums {
         match destination {
             Destination::Node => self.node.add(place, amount),
             Destination::Namespace(namespace) => {
-                if let Some(addends) = self.namespaces.get_mut(index(namespace)) {
+                if let Some(addends) = self.namespaces.get_mut(usize::from(namespace)) {
                     addends.add(place, amount);
                 }
             }
@@ -251,9 +252,9 @@ fn column(columns: &Columns, index: Option<usize>) -> &[i64] {
 struct Members {
     node: Option<EntityNumber>,
     /// The namespace of each pod's row.
-    pods: HashMap<EntityNumber, u32>,
+    pods: HashMap<EntityNumber, u16>,
     /// The pod's row and the namespace of each container's row.
-    containers: HashMap<EntityNumber, (EntityNumber, u32)>,
+    containers: HashMap<EntityNumber, (EntityNumber, u16)>,
 }
 
 impl Members {
@@ -261,12 +262,12 @@ impl Members {
         let (mut pods, mut containers) = (HashMap::new(), HashMap::new());
         for pod in &roster.pods {
             let Some(namespace) = place_in(namespaces, &pod.key.namespace) else { continue };
-            pods.insert(pod.row.number, namespace);
+            pods.insert(pod.row, namespace);
             for row in pod.containers.iter().filter_map(|container| container.row) {
-                containers.insert(row.number, (pod.row.number, namespace));
+                containers.insert(row, (pod.row, namespace));
             }
         }
-        Self { node: roster.node.map(|row| row.number), pods, containers }
+        Self { node: roster.node, pods, containers }
     }
 
     fn cells(&self, schema: &Schema, index: usize, of_node: bool) -> Arc<[Cell]> {
@@ -284,15 +285,15 @@ impl Members {
         };
         let cells = (0..).zip(rows).filter_map(|(position, number)| {
             let offset = schema.layout.position(schema.read_offset?, *number)?;
-            let offset = u32::try_from(offset).ok()?;
+            let offset = u16::try_from(offset).ok()?;
             Some(Cell { position, offset, destination: destination(number)? })
         });
         cells.collect()
     }
 }
 
-fn place_in(namespaces: &[NamespaceName], name: &NamespaceName) -> Option<u32> {
-    u32::try_from(namespaces.binary_search(name).ok()?).ok()
+fn place_in(namespaces: &[NamespaceName], name: &NamespaceName) -> Option<u16> {
+    u16::try_from(namespaces.binary_search(name).ok()?).ok()
 }
 
 /// Requests and limits of the pods, capacity and allocatable of the node.
@@ -319,11 +320,6 @@ fn constants(roster: &Roster, namespaces: &[NamespaceName]) -> Vec<Constant> {
         }
     }
     constants
-}
-
-/// A place in a table: 32 bits are enough for the largest node, and half of a pointer.
-fn index(place: u32) -> usize {
-    usize::try_from(place).unwrap_or(usize::MAX)
 }
 
 /// What the specification gives a container: requests and limits, 0 when unset, and how often it

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tally_proto::{
     declaration::{Declared, EntityDeclaration, EntityNumber, PodKey},
-    name::{CgroupPath, ContainerName, ImageName, NodeName, PodUid},
+    name::{CgroupPath, ContainerName, NodeName, PodUid},
     tick::UnixMs,
 };
 
@@ -16,20 +16,11 @@ use crate::{
     inventory::{ContainerRecord, Inventory, NodeRecord, PodRecord},
 };
 
-/// An entity's place in the frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its number.
-    pub number: EntityNumber,
-    /// When this life began.
-    pub start: Option<UnixMs>,
-}
-
 /// All entities that a node's frames hold, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Roster {
     /// The node itself.
-    pub node: Option<Row>,
+    pub node: Option<EntityNumber>,
     /// What the inventory knows of it.
     pub node_record: Option<Arc<NodeRecord>>,
     /// Its pods, sorted by namespace and name.
@@ -50,7 +41,7 @@ pub struct Pod {
     /// What the inventory knows of it.
     pub record: Option<Arc<PodRecord>>,
     /// Its own row.
-    pub row: Row,
+    pub row: EntityNumber,
     /// Its containers, sorted by name.
     pub containers: Vec<PodContainer>,
 }
@@ -61,11 +52,9 @@ pub struct PodContainer {
     /// Its name.
     pub name: ContainerName,
     /// Its row; `None` for one that only the specification names.
-    pub row: Option<Row>,
-    /// Its image.
-    pub image: Option<ImageName>,
+    pub row: Option<EntityNumber>,
     /// Its place in the record's containers.
-    pub record: Option<usize>,
+    pub record: Option<u32>,
 }
 
 /// A container, service or slice that no pod owns.
@@ -74,15 +63,13 @@ pub struct FreeContainer {
     /// The runtime's name, or its cgroup path.
     pub name: ContainerName,
     /// Its row.
-    pub row: Row,
-    /// Its image.
-    pub image: Option<ImageName>,
+    pub row: EntityNumber,
 }
 
 impl Pod {
     /// What the specification says of a container.
     pub fn container_record(&self, container: &PodContainer) -> Option<&ContainerRecord> {
-        self.record.as_ref()?.containers.get(container.record?)
+        self.record.as_ref()?.containers.get(usize::try_from(container.record?).ok()?)
     }
 
     /// The container of that name.
@@ -100,17 +87,18 @@ impl Roster {
         declarations: &Declarations,
         inventory: &Inventory,
     ) -> Self {
-        let mut building = Building { inventory, pods: BTreeMap::new(), free: BTreeMap::new() };
+        let (pods, free) = (BTreeMap::new(), BTreeMap::new());
+        let mut building = Building { inventory, declarations, pods, free };
         let mut own = None;
         let declared = || rows.iter().filter_map(|number| declarations.entity(*number));
         for entity in declared() {
             match &entity.what {
-                Declared::Node => own = Some(row(entity)),
+                Declared::Node => own = Some(entity.number),
                 Declared::Pod { uid, key, path } => {
                     building.add_pod(entity, uid, key.as_ref(), path.as_ref());
                 }
-                Declared::FreeContainer { name, path, image, .. } => {
-                    building.add_free(entity, name.as_ref(), path.as_ref(), image.as_ref());
+                Declared::FreeContainer { name, path, .. } => {
+                    building.add_free(entity, name.as_ref(), path.as_ref());
                 }
                 Declared::PodContainer { .. } | Declared::Unknown => (),
             }
@@ -121,7 +109,11 @@ impl Roster {
         Self {
             node: own,
             node_record: inventory.node(node).cloned(),
-            pods: building.pods.into_values().map(with_specified_containers).collect(),
+            pods: building
+                .pods
+                .into_values()
+                .map(|pod| with_specified_containers(pod, declarations))
+                .collect(),
             free_containers: building.free.into_values().collect(),
         }
     }
@@ -148,11 +140,16 @@ impl Roster {
 
 struct Building<'a> {
     inventory: &'a Inventory,
+    declarations: &'a Declarations,
     pods: BTreeMap<PodKey, Pod>,
     free: BTreeMap<ContainerName, FreeContainer>,
 }
 
 impl Building<'_> {
+    fn start(&self, row: EntityNumber) -> Option<UnixMs> {
+        self.declarations.start(row)
+    }
+
     fn add_pod(
         &mut self,
         entity: &EntityDeclaration,
@@ -162,7 +159,7 @@ impl Building<'_> {
     ) {
         let by_uid = self.inventory.pod_of_uid(uid);
         let Some(key) = key.or(by_uid.map(|record| &record.key)) else {
-            return self.add_free(entity, None, path, None);
+            return self.add_free(entity, None, path);
         };
         // The node's uid of a static pod is not the API's, so the name decides.
         let record = by_uid.or_else(|| self.inventory.pod(key)).cloned();
@@ -171,22 +168,22 @@ impl Building<'_> {
             uid: record.as_ref().map_or(uid, |record| &record.uid).clone(),
             namespace_uid: self.inventory.namespace_uid(&key.namespace).cloned(),
             record,
-            row: row(entity),
+            row: entity.number,
             containers: Vec::new(),
         };
         // Two pods of one name: the later start is the one that runs.
-        let later = |known: &Pod| pod.row.start < known.row.start;
+        let later = |known: &Pod| entity.start < self.start(known.row);
         if !self.pods.get(key).is_some_and(later) {
             self.pods.insert(key.clone(), pod);
         }
     }
 
     fn add_pod_container(&mut self, entity: &EntityDeclaration) {
-        let Declared::PodContainer { pod, name, id, path, sandbox: false, image } = &entity.what
+        let Declared::PodContainer { pod, name, id, path, sandbox: false, image: _ } = &entity.what
         else {
             return;
         };
-        let owner = self.pods.values_mut().find(|candidate| candidate.row.number == *pod);
+        let owner = self.pods.values_mut().find(|candidate| candidate.row == *pod);
         let named = owner.and_then(|owner| {
             let records = owner.record.as_ref().map_or(&[][..], |record| &record.containers);
             let record = records.iter().position(|record| match (name, id) {
@@ -196,12 +193,14 @@ impl Building<'_> {
             });
             let known = record.and_then(|place| records.get(place));
             let name = name.clone().or_else(|| known.map(|record| record.name.clone()))?;
-            let image = known.and_then(|record| record.image.clone()).or_else(|| image.clone());
-            Some((owner, PodContainer { name, row: Some(row(entity)), image, record }))
+            let record = record.and_then(|place| u32::try_from(place).ok());
+            Some((owner, PodContainer { name, row: Some(entity.number), record }))
         });
         match named {
-            Some((owner, container)) => insert_container(&mut owner.containers, container),
-            None => self.add_free(entity, None, path.as_ref(), image.as_ref()),
+            Some((owner, container)) => {
+                insert_container(&mut owner.containers, container, self.declarations);
+            }
+            None => self.add_free(entity, None, path.as_ref()),
         }
     }
 
@@ -210,12 +209,11 @@ impl Building<'_> {
         entity: &EntityDeclaration,
         name: Option<&ContainerName>,
         path: Option<&CgroupPath>,
-        image: Option<&ImageName>,
     ) {
         let by_path = || path.and_then(|path| ContainerName::parse(path.as_str()).ok());
         let Some(name) = name.cloned().or_else(by_path) else { return };
-        let container = FreeContainer { name, row: row(entity), image: image.cloned() };
-        let later = |known: &FreeContainer| container.row.start < known.row.start;
+        let container = FreeContainer { name, row: entity.number };
+        let later = |known: &FreeContainer| entity.start < self.start(known.row);
         if !self.free.get(&container.name).is_some_and(later) {
             self.free.insert(container.name.clone(), container);
         }
@@ -223,11 +221,15 @@ impl Building<'_> {
 }
 
 /// Of two containers with one name the one that started later is the one that runs.
-fn insert_container(containers: &mut Vec<PodContainer>, container: PodContainer) {
+fn insert_container(
+    containers: &mut Vec<PodContainer>,
+    container: PodContainer,
+    declarations: &Declarations,
+) {
     match containers.binary_search_by(|known| known.name.cmp(&container.name)) {
         Err(place) => containers.insert(place, container),
         Ok(place) => {
-            let start = |container: &PodContainer| container.row.and_then(|row| row.start);
+            let start = |container: &PodContainer| declarations.start(container.row?);
             if let Some(known) = containers.get_mut(place)
                 && start(known) <= start(&container)
             {
@@ -238,7 +240,7 @@ fn insert_container(containers: &mut Vec<PodContainer>, container: PodContainer)
 }
 
 /// Containers that the specification names and the node does not report have requests and limits.
-fn with_specified_containers(mut pod: Pod) -> Pod {
+fn with_specified_containers(mut pod: Pod, declarations: &Declarations) -> Pod {
     let Some(record) = pod.record.clone() else {
         pod.containers.shrink_to_fit();
         return pod;
@@ -248,15 +250,11 @@ fn with_specified_containers(mut pod: Pod) -> Pod {
             let stub = PodContainer {
                 name: specified.name.clone(),
                 row: None,
-                image: specified.image.clone(),
-                record: Some(place),
+                record: u32::try_from(place).ok(),
             };
-            insert_container(&mut pod.containers, stub);
+            insert_container(&mut pod.containers, stub, declarations);
         }
     }
+    pod.containers.shrink_to_fit();
     pod
-}
-
-fn row(entity: &EntityDeclaration) -> Row {
-    Row { number: entity.number, start: entity.start }
 }

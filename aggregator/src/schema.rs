@@ -6,13 +6,15 @@ use std::sync::Arc;
 use tally_proto::{
     catalogue::MetricId,
     columns::Layout,
-    declaration::{ColumnNumber, EntityNumber},
+    declaration::{ColumnNumber, Declared, EntityNumber},
     metric::Labels,
+    name::ImageName,
+    tick::UnixMs,
 };
 
 use crate::{
     declared::{Declarations, Meaning, MetricKey},
-    roster::Roster,
+    roster::{Pod, PodContainer, Roster},
 };
 
 /// What all rows and columns of a frame mean. Frames share it until something changes.
@@ -33,6 +35,28 @@ impl Schema {
     pub fn new(layout: Arc<Layout>, declarations: Declarations, roster: Arc<Roster>) -> Self {
         let read_offset = layout.index_of(ColumnNumber::READ_OFFSET);
         Self { layout, declarations, roster, read_offset }
+    }
+
+    /// When a row's present life began.
+    pub fn start(&self, row: EntityNumber) -> Option<UnixMs> {
+        self.declarations.start(row)
+    }
+
+    /// A container's image, as its sender says.
+    pub fn image(&self, row: EntityNumber) -> Option<&ImageName> {
+        match &self.declarations.entity(row)?.what {
+            Declared::PodContainer { image, .. } | Declared::FreeContainer { image, .. } => {
+                image.as_ref()
+            }
+            Declared::Node | Declared::Pod { .. } | Declared::Unknown => None,
+        }
+    }
+
+    /// The image of a pod's container: its specification's, else what its sender says.
+    pub fn image_of<'a>(&'a self, pod: &'a Pod, container: &PodContainer) -> Option<&'a ImageName> {
+        let record = pod.container_record(container);
+        let specified = record.and_then(|record| record.image.as_ref());
+        specified.or_else(|| self.image(container.row?))
     }
 
     /// The row here that is the same entity in the same life as a row of another schema.

@@ -68,7 +68,7 @@ impl Sender {
         let node = model.node(&NodeName::parse(&format!("node-{number}")).unwrap());
         let mut writer = node.writer();
         writer.begin_stream(BootId([0; 16]), UnixMs(0), 0).unwrap();
-        writer.declare(declarations(number, loads));
+        model.declare(&mut writer, declarations(number, loads));
         drop(writer);
         let (mut builder, mut packer) = (Builder::new(), Packer::new());
         let frames = (0..TICKS).map(|tick| {

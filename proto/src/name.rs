@@ -1,7 +1,10 @@
 //! Names, each with a type of its own, checked once where it enters.
 
-use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
+mod id;
 
+use std::{borrow::Borrow, collections::HashSet, fmt, ops::Deref, sync::Arc};
+
+pub use self::id::{ContainerId, PodUid};
 use crate::limits::{IMAGE_BYTES, NAME_BYTES, PATH_BYTES};
 
 /// Text that is no name of its kind.
@@ -36,6 +39,26 @@ fn checked(text: &str, most: usize) -> Result<Arc<str>, BadName> {
     Ok(text.into())
 }
 
+/// Texts that many names have, each kept once.
+#[derive(Debug, Default)]
+pub struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    fn share(&mut self, text: &mut Arc<str>) {
+        match self.0.get(text) {
+            Some(known) => *text = Arc::clone(known),
+            None => {
+                self.0.insert(Arc::clone(text));
+            }
+        }
+    }
+
+    /// Forgets what nobody else has any longer.
+    pub fn sweep(&mut self) {
+        self.0.retain(|text| 1 < Arc::strong_count(text));
+    }
+}
+
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident: $most:expr;)*) => {$(
         $(#[$doc])*
@@ -56,6 +79,11 @@ macro_rules! names {
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// Takes its text from those of `names`, where it is one of them.
+            pub fn share(&mut self, names: &mut Names) {
+                names.share(&mut self.0);
             }
         }
 
@@ -90,10 +118,6 @@ names! {
     PodName: NAME_BYTES;
     /// Name of a container; of a free container without a runtime's name, its cgroup path.
     ContainerName: PATH_BYTES;
-    /// What tells two pods of one name apart. Usually a UUID, but mirror pods have other forms.
-    PodUid: NAME_BYTES;
-    /// A runtime's id of a container, mostly 64 hexadecimal digits.
-    ContainerId: NAME_BYTES;
     /// Path of a cgroup below its hierarchy's root, as in /proc/PID/cgroup; `/` is the root.
     CgroupPath: PATH_BYTES;
     /// An image, as the runtime or the pod's specification names it.
@@ -103,6 +127,24 @@ names! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_names_share_their_text_for_as_long_as_anyone_has_it() {
+        let mut names = Names::default();
+        let shared = |names: &mut Names| {
+            let mut name = NodeName::parse("node-a").unwrap();
+            name.share(names);
+            name
+        };
+        let (first, second) = (shared(&mut names), shared(&mut names));
+        assert!(Arc::ptr_eq(&first.0, &second.0));
+        drop(first);
+        names.sweep();
+        assert_eq!(names.0.len(), 1);
+        drop(second);
+        names.sweep();
+        assert!(names.0.is_empty());
+    }
 
     #[test]
     fn a_name_is_neither_empty_nor_long_nor_dirty() {

@@ -40,7 +40,7 @@ fn cluster() -> Vec<(Node, Vec<Said>)> {
 fn apply(model: &Model, slot: &Arc<NodeSlot>, said: &Said) {
     let mut writer = slot.writer();
     if let Some(declarations) = &said.declarations {
-        writer.declare(declarations.clone());
+        model.declare(&mut writer, declarations.clone());
     }
     model.apply(slot, &mut writer, Run(1), &said.frame, UnixMs(0)).expect("well formed");
 }

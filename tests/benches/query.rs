@@ -40,7 +40,7 @@ fn filled() -> Queries {
         writer.begin_stream(BootId([0; 16]), UnixMs(0), 0).expect("nobody speaks");
         for tick in 0..TICKS {
             let said = node.say(Tick(2_000_000_000 + tick));
-            writer.declare(said.declarations.unwrap_or_default());
+            model.declare(&mut writer, said.declarations.unwrap_or_default());
             model.apply(&slot, &mut writer, Run(1), &said.frame, UnixMs(0)).expect("well formed");
         }
     }

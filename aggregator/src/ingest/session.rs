@@ -142,7 +142,7 @@ impl Speaker {
         if !writer.is_current(self.turn) {
             return Err(Refused::TakenOver);
         }
-        writer.declare(said);
+        self.shared.model.declare(&mut writer, said);
         Ok(())
     }
 

@@ -14,7 +14,10 @@ use tally_proto::{
     tick::{Resolution, Tick, UnixMs},
 };
 
-use super::past::{Past, View};
+use super::{
+    past::{Past, View},
+    vocabulary::Vocabulary,
+};
 use crate::{
     declared::Declarations,
     inventory::Inventory,
@@ -155,16 +158,17 @@ impl NodeWriter {
     }
 
     /// Takes meanings of numbers.
-    pub fn declare(&mut self, said: message::Declarations) {
+    pub fn declare(&mut self, said: message::Declarations, vocabulary: &mut Vocabulary) {
         self.declared_anew |= !said.is_empty();
         for number in said.retired {
             self.declarations.retire(number);
         }
-        for declared in said.entities {
+        for mut declared in said.entities {
+            vocabulary.share_names(&mut declared.what);
             self.declarations.declare_entity(declared);
         }
         for declared in &said.columns {
-            self.declarations.declare_column(declared);
+            self.declarations.declare_column(declared.number, vocabulary.meaning(declared));
         }
     }
 

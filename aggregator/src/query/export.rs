@@ -24,7 +24,7 @@ use crate::{
     declared::MetricKey,
     model::{node::NodeSlot, past::View},
     rollup,
-    roster::{FreeContainer, Pod, PodContainer, Roster, Row},
+    roster::{FreeContainer, Pod, PodContainer, Roster},
     schema::Schema,
 };
 
@@ -171,15 +171,15 @@ impl<'a> Newest<'a> {
         columns.collect()
     }
 
-    fn writer<'b>(&'b self, row: Option<Row>, out: &'b mut Vec<u8>) -> Writer<'b> {
-        let cumulative_head = match row.and_then(|row| row.start) {
+    fn writer<'b>(&'b self, row: Option<EntityNumber>, out: &'b mut Vec<u8>) -> Writer<'b> {
+        let cumulative_head = match row.and_then(|row| self.schema.start(row)) {
             Some(start) => format!("{{\"start\":\"{}{}", rfc3339(start), self.end),
             None => self.gauge_head.clone(),
         };
         Writer { out, newest: self, cumulative_head, any_metric: false }
     }
 
-    fn write_node(&self, exported: &[Exported], row: Row, out: &mut Vec<u8>) {
+    fn write_node(&self, exported: &[Exported], row: EntityNumber, out: &mut Vec<u8>) {
         let mut writer = self.writer(Some(row), out);
         for metric in exported {
             let amount = limits(&self.schema.roster, metric.id);
@@ -208,7 +208,10 @@ impl<'a> Newest<'a> {
         }
         let mut labels = LabelWriter::begin(out, &free.name, "sys_container");
         labels.node(self);
-        labels.optional("container_base_image", free.image.as_ref().map(|image| image.as_str()));
+        labels.optional(
+            "container_base_image",
+            self.schema.image(free.row).map(|image| image.as_str()),
+        );
         labels.end();
     }
 
@@ -249,8 +252,10 @@ impl<'a> Newest<'a> {
         }
         let mut labels = LabelWriter::begin(out, &container.name, "pod_container");
         labels.pod(self, pod);
-        labels
-            .optional("container_base_image", container.image.as_ref().map(|image| image.as_str()));
+        labels.optional(
+            "container_base_image",
+            self.schema.image_of(pod, container).map(|image| image.as_str()),
+        );
         labels.end();
     }
 
@@ -263,8 +268,8 @@ impl<'a> Newest<'a> {
         own.or_else(|| specified(pod, container, metric.id))
     }
 
-    fn value(&self, column: &ExportedColumn, row: Row) -> Option<i64> {
-        let position = (*column.positions.get(place(row.number))?)?;
+    fn value(&self, column: &ExportedColumn, row: EntityNumber) -> Option<i64> {
+        let position = (*column.positions.get(place(row))?)?;
         self.columns.values.get(column.index)?.get(position).copied()
     }
 
@@ -278,7 +283,7 @@ impl<'a> Newest<'a> {
 
 impl Writer<'_> {
     /// Writes what a row itself has of a metric. Whether it has any.
-    fn row(&mut self, metric: &Exported, row: Row, entity: &dyn Fn() -> Entity) -> bool {
+    fn row(&mut self, metric: &Exported, row: EntityNumber, entity: &dyn Fn() -> Entity) -> bool {
         if metric.id == catalogue::UPTIME {
             return self.uptime(row);
         }
@@ -306,12 +311,14 @@ impl Writer<'_> {
         any
     }
 
-    fn uptime(&mut self, row: Row) -> bool {
+    fn uptime(&mut self, row: EntityNumber) -> bool {
         let offsets = self.newest.schema.read_offset.and_then(|index| {
-            let position = self.newest.schema.layout.position(index, row.number)?;
+            let position = self.newest.schema.layout.position(index, row)?;
             self.newest.columns.values.get(index)?.get(position).copied()
         });
-        let Some((start, offset)) = row.start.zip(offsets) else { return false };
+        let Some((start, offset)) = self.newest.schema.start(row).zip(offsets) else {
+            return false;
+        };
         let uptime = self.newest.tick.unix_ms().since(start).saturating_add(offset / 1000);
         self.plain(catalogue::UPTIME, uptime);
         true

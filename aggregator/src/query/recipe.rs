@@ -9,12 +9,7 @@ use tally_proto::{
 };
 
 use super::Value;
-use crate::{
-    declared::MetricKey,
-    rollup,
-    roster::{Pod, Row},
-    schema::Schema,
-};
+use crate::{declared::MetricKey, rollup, roster::Pod, schema::Schema};
 
 /// One part of a series.
 #[derive(Clone, Debug)]
@@ -58,7 +53,7 @@ pub(super) fn recipe(
     metric: &MetricKey,
     labels: &Labels,
 ) -> Recipe {
-    let own = |row: Row| row_term(schema, row, metric, labels);
+    let own = |row: EntityNumber| row_term(schema, row, metric, labels);
     match entity {
         Entity::Cluster | Entity::Namespace(_) => Recipe::default(),
         Entity::Node(_) => match schema.roster.node.and_then(own) {
@@ -81,22 +76,27 @@ pub(super) fn recipe(
 }
 
 /// What a row's own cells say.
-fn row_term(schema: &Schema, row: Row, metric: &MetricKey, labels: &Labels) -> Option<Term> {
-    let offset = || cell(schema, schema.read_offset?, row.number);
+fn row_term(
+    schema: &Schema,
+    row: EntityNumber,
+    metric: &MetricKey,
+    labels: &Labels,
+) -> Option<Term> {
+    let offset = || cell(schema, schema.read_offset?, row);
     if let Some(index) = schema.column_of(metric, labels)
-        && let Some(position) = schema.layout.position(index, row.number)
+        && let Some(position) = schema.layout.position(index, row)
     {
         let floating = schema.meaning(index)?.floating;
         return Some(Term::Cell { cell: Cell { index, position }, floating });
     }
     let MetricKey::Known(id) = metric else { return None };
     if *id == catalogue::UPTIME && labels.is_empty() {
-        return Some(Term::Uptime { start: row.start?, offset: offset()? });
+        return Some(Term::Uptime { start: schema.start(row)?, offset: offset()? });
     }
     let source = MetricKey::Known(catalogue::rate_source(*id)?);
-    let cell = cell(schema, schema.column_of(&source, labels)?, row.number)?;
+    let cell = cell(schema, schema.column_of(&source, labels)?, row)?;
     let integer = id.metric().value == ValueType::Integer;
-    Some(Term::Rate { entity: row.number, cell, offset: offset()?, integer })
+    Some(Term::Rate { entity: row, cell, offset: offset()?, integer })
 }
 
 fn cell(schema: &Schema, index: usize, number: EntityNumber) -> Option<Cell> {

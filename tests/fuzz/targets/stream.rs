@@ -38,7 +38,7 @@ fuzz_target!(|data: &[u8]| {
                 model.end_stream(&node, turn);
                 turn = begin(&mut node.writer());
             }
-            Ok(AgentMessage::Declarations(said)) => node.writer().declare(said),
+            Ok(AgentMessage::Declarations(said)) => model.declare(&mut node.writer(), said),
             Ok(AgentMessage::Unknown) => (),
             Ok(AgentMessage::Frame(frame)) => {
                 let mut writer = node.writer();

@@ -167,10 +167,10 @@ mod tests {
     fn names_look_like_those_of_a_real_cluster() {
         let mut random = Random::new(1, 1);
         let pod = pod(&mut random).unwrap();
-        assert_eq!(pod.uid.len(), 36);
+        assert_eq!(pod.uid.to_string().len(), 36);
         assert!(14 < pod.key.name.len() && pod.key.name.len() < 40, "{}", pod.key.name);
         let container = container(&mut random, &pod, 0).unwrap();
-        assert_eq!(container.id.unwrap().len(), 64);
+        assert_eq!(container.id.unwrap().to_string().len(), 64);
         assert!(container.path.starts_with("/kubepods.slice/"));
     }
 

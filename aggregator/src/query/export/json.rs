@@ -41,7 +41,7 @@ impl<'a> LabelWriter<'a> {
     pub(super) fn pod(&mut self, newest: &Newest<'_>, pod: &Pod) {
         self.node(newest);
         self.label("pod_name", &pod.key.name);
-        self.label("pod_id", &pod.uid);
+        self.label("pod_id", &pod.uid.to_string());
         self.label("namespace_name", &pod.key.namespace);
         self.optional("namespace_id", pod.namespace_uid.as_deref());
         self.optional("labels", pod.record.as_ref().map(|record| &*record.labels));
