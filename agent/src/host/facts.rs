@@ -55,6 +55,17 @@ pub fn node_name(host_root: &Path) -> Result<NodeName, NoFact> {
     NodeName::parse(&text).map_err(|source| NoFact::NoName { path, text, source })
 }
 
+/// The process by which the host's mounts and interfaces are seen: its first, `/1`. Where that is
+/// hidden and the host is our own, `/self` sees the same.
+pub fn visible_process(host_root: &str) -> &'static str {
+    if host_root.is_empty() && are_processes_hidden(host_root) { "/self" } else { "/1" }
+}
+
+/// Whether other users' processes are hidden from this one (`hidepid`).
+pub fn are_processes_hidden(host_root: &str) -> bool {
+    std::fs::File::open(format!("{host_root}/proc/1/mountinfo")).is_err()
+}
+
 /// The kernel's release, for people. Not every tree that is read has it.
 pub fn kernel(host_root: &Path) -> Option<String> {
     if let Ok(release) = read(&host_root.join("proc/sys/kernel/osrelease")) {

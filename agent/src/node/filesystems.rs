@@ -59,6 +59,8 @@ pub(super) struct Filesystems {
     host_root: Box<str>,
     /// Where the host's /proc is.
     proc: Box<str>,
+    /// A process in it that sees the host's mounts.
+    process: &'static str,
     mountinfo: HeldFile,
     /// Hash of the list of mounts that was last taken apart.
     known: Option<u64>,
@@ -88,8 +90,9 @@ struct Space {
 
 impl Filesystems {
     /// Of the host whose root is seen at `host_root`.
-    pub(super) fn new(host_root: &str) -> Self {
+    pub(super) fn new(host_root: &str, process: &'static str) -> Self {
         Self {
+            process,
             host_root: host_root.into(),
             proc: format!("{host_root}/proc").into(),
             mountinfo: HeldFile::default(),
@@ -111,7 +114,7 @@ impl Filesystems {
     }
 
     fn list(&mut self, files: &mut Files, columns: &mut Columns) {
-        let at = Location { mount: &self.proc, directory: "/1", name: "mountinfo" };
+        let at = Location { mount: &self.proc, directory: self.process, name: "mountinfo" };
         let known = &mut self.known;
         let found = files.read(&mut self.mountinfo, Pace::Slow, at, |text| {
             let mut hasher = DefaultHasher::new();

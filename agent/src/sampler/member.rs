@@ -154,14 +154,15 @@ impl Member {
             let Host { node, files, columns, .. } = host;
             self.sample = node.read(files, columns, self.sample, extent == Extent::Everything);
         }
-        self.read_network(host);
+        self.read_network(host, extent);
         Ok(())
     }
 
     /// Reads the interfaces, if it has its own.
-    pub(super) fn read_network(&mut self, host: &mut Host) {
+    pub(super) fn read_network(&mut self, host: &mut Host, extent: Extent) {
         let OwnNetwork::Own(network) = &mut self.network else { return };
-        if network.read(&mut host.files, host.node.proc(), &mut host.columns) == Err(Gone) {
+        let read = network.read(&mut host.files, host.node.proc(), &mut host.columns, extent);
+        if read == Err(Gone) {
             self.network = OwnNetwork::Unknown;
         }
     }

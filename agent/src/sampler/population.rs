@@ -14,7 +14,7 @@ use super::{
     numbers::Numbers,
     processes::is_at_or_below,
 };
-use crate::network::Network;
+use crate::{cgroup::Extent, network::Network};
 
 /// Turns in which a new entity's network is looked for at once; later it is only its slow turn.
 const EAGER_TURNS: u32 = 4;
@@ -177,7 +177,7 @@ impl Population {
             let found = self.network_of(host, index);
             if let (Some(network), Some(Some(member))) = (found, self.slots.get_mut(index)) {
                 member.network = network;
-                member.read_network(host);
+                member.read_network(host, Extent::Everything);
             }
         }
     }
