@@ -97,7 +97,7 @@ impl Processes {
 impl Parts {
     fn count(&mut self, files: &mut Files) -> u64 {
         let mut changes = Vec::new();
-        self.tree.look(&files.budget, &mut files.unreadable, &mut changes);
+        self.tree.look(usize::MAX, &files.budget, &mut files.unreadable, &mut changes);
         for change in changes {
             match change {
                 Change::Came(path) if identify(&path).what == Identity::Part => {
