@@ -127,7 +127,7 @@ pub fn render(meanings: &Meanings, earlier: &Frame, later: &Frame) -> Value {
             Some((place(entity), Value::Object(fields)))
         })
         .collect();
-    entities.sort_by(|(a, _), (b, _)| a.cmp(b));
+    entities.sort_by_key(|(place, _)| *place);
     let entities: Vec<Value> = entities.into_iter().map(|(_, entity)| entity).collect();
     json!({ "tick": time(later.tick.unix_ms()), "entities": entities, "units": units })
 }

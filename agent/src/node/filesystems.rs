@@ -91,8 +91,6 @@ pub(super) struct Filesystems {
 #[derive(Debug)]
 struct Filesystem {
     device: DeviceNumber,
-    /// As the host sees it.
-    point: String,
     /// As this process sees it.
     path: String,
     resource: Option<ResourceNumber>,
@@ -157,7 +155,6 @@ impl Filesystems {
                 device,
                 path: format!("{}{point}", self.host_root),
                 resource: columns.resource(&point),
-                point,
                 space: None,
             })
             .filter(Filesystem::is_seen)
