@@ -9,6 +9,7 @@
 
 mod discovery;
 mod emit;
+mod foreign;
 mod load;
 mod member;
 mod numbers;
@@ -27,7 +28,7 @@ use tally_proto::{
     tick::{Resolution, Tick},
 };
 
-use self::{discovery::Discovery, population::Population};
+use self::{discovery::Discovery, foreign::ForeignProcesses, population::Population};
 use crate::{
     cgroup::Extent,
     columns::Columns,
@@ -119,6 +120,7 @@ struct Host {
     hierarchies: Hierarchies,
     /// Trees to look for processes in, the most telling first.
     process_trees: Vec<Box<str>>,
+    foreign: ForeignProcesses,
     files: Files,
     node: Node,
     namespace: HostNamespace,
@@ -166,6 +168,7 @@ impl Sampler {
             discovery: Discovery::new(&hierarchies),
             host: Host {
                 process_trees: hierarchies.process_trees(),
+                foreign: ForeignProcesses::find(node.proc()),
                 namespace: HostNamespace::find(node.proc()),
                 files,
                 columns: Columns::default(),
@@ -193,6 +196,7 @@ impl Sampler {
         let begun_us = clock.since_tick_us();
         let mut said = Declarations::default();
         self.population.begin_frame();
+        self.host.foreign.begin(tick);
         let is_full_look = self.turn.is_multiple_of(self.slow_every);
         self.discovery.look(&mut self.host, &mut self.population, &mut said, tick, is_full_look);
         self.read_members(tick, clock);

@@ -141,6 +141,42 @@ fn a_container_whose_pod_has_no_cgroup_has_a_pod_nevertheless() {
 }
 
 #[test]
+fn in_another_pid_namespace_the_hosts_proc_tells_whose_process_is_whose() {
+    let host = FakeHost::new();
+    pod(&host);
+    for number in [1, 2] {
+        let path = format!("{POD}/{}", id(number));
+        host.write(&format!("cg{path}/cgroup.procs"), "0\n");
+        host.write(&format!("proc/{}/cgroup", number + 100), &format!("0::/..{path}\n"));
+    }
+    let number = (std::process::id() + 1).to_string();
+    std::os::unix::fs::symlink(number, host.path().join("proc/self")).unwrap();
+    let mut watched = Watched::new(&host, 100);
+    let (said, _) = watched.read();
+    let is_sandbox = |what: &Declared| matches!(what, Declared::PodContainer { sandbox: true, .. });
+    assert_eq!(said.entities.iter().filter(|entity| is_sandbox(&entity.what)).count(), 1);
+    assert_eq!(watched.metric(POD, "network/rx"), Some(101));
+    assert_eq!(watched.metric(POD, "processes/count"), Some(2));
+    assert_eq!(watched.sampler.unreadable(), []);
+}
+
+#[test]
+fn where_nothing_tells_whose_process_is_whose_that_is_said_once() {
+    let host = FakeHost::new();
+    pod(&host);
+    for number in [1, 2] {
+        host.write(&format!("cg{POD}/{}/cgroup.procs", id(number)), "0\n");
+    }
+    let mut watched = Watched::new(&host, 100);
+    for _ in 0..3 {
+        watched.read();
+    }
+    let [fault] = watched.sampler.unreadable() else { panic!("one fault") };
+    assert!(fault.reason.contains("--pid host"), "{fault}");
+    assert_eq!(watched.metric(POD, "network/rx"), None);
+}
+
+#[test]
 fn few_descriptors_change_no_value() {
     let host = FakeHost::new();
     pod(&host);

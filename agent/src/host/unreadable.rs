@@ -40,6 +40,8 @@ pub enum Reason {
     TooMany,
     /// The kernel shows this user no processes but its own.
     Hidden,
+    /// Its numbers are no processes here.
+    ForeignProcesses,
 }
 
 impl Reason {
@@ -62,6 +64,11 @@ impl fmt::Display for Reason {
             Self::Hidden => out.write_str(
                 "processes of other users are hidden from this one (hidepid): without them neither \
                  the networks of containers nor the sandboxes of pods can be told",
+            ),
+            Self::ForeignProcesses => out.write_str(
+                "its processes are in another PID namespace: with neither that (docker run --pid host, \
+                 hostPID: true) nor the host's /proc below --host-root the networks of containers and \
+                 the sandboxes of pods cannot be told",
             ),
             Self::TooMany => out.write_str("there are too many of its kind"),
         }

@@ -146,6 +146,7 @@ impl Discovery {
             member.try_again();
             return;
         }
+        host.foreign.expire();
         let waits = self.retired.iter().any(|(retired, _)| retired == path)
             || matches!(identify(path).what, Identity::PodContainer(..))
                 && self.is_held_back(host, tick, path);
@@ -246,7 +247,7 @@ fn process_names(host: &mut Host, path: &str) -> Vec<Vec<u8>> {
 
 /// Something of some of a group's processes.
 fn process_stats<T>(host: &mut Host, path: &str, take: impl Fn(ProcessStat<'_>) -> T) -> Vec<T> {
-    let processes = first_processes(&mut host.files, &host.process_trees, path);
+    let processes = first_processes(host, path);
     let one = |process: u32| {
         let directory = format!("/{process}");
         let at = Location { mount: host.node.proc(), directory: &directory, name: "stat" };

@@ -185,10 +185,13 @@ impl Population {
     /// `None` when there is no process to ask.
     fn network_of(&self, host: &mut Host, index: usize) -> Option<OwnNetwork> {
         let member = self.slots.get(index)?.as_ref()?;
+        let are_counted = !host.foreign.are_foreign();
         let mut processes = match member.kind {
-            _ if member.all_processes == 0 => Vec::new(),
+            _ if are_counted && member.all_processes == 0 => Vec::new(),
             Kind::Pod(_) => self.processes_of_pod(host, member.number),
-            _ if member.own_processes.is_none_or(|count| count.processes == 0) => Vec::new(),
+            _ if are_counted && member.own_processes.is_none_or(|count| count.processes == 0) => {
+                Vec::new()
+            }
             _ => member.first_processes(host),
         };
         processes.sort_unstable();
