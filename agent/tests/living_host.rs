@@ -94,6 +94,32 @@ fn a_pod_goes_with_all_its_containers() {
 }
 
 #[test]
+fn hundreds_come_and_go_within_one_tick() {
+    const MANY: u32 = 400;
+    let host = FakeHost::new();
+    host.group("/docker", 7, &[]);
+    // A held plain file outlives its directory, as no cgroup's does; so none is held.
+    let mut watched = Watched::new(&host, 0);
+    watched.read();
+    for round in 0..3 {
+        let (old, new) = (MANY * round, MANY * (round + 1));
+        for number in 0..MANY {
+            if 0 < round {
+                host.remove(&format!("/docker/{}", id(old + number)));
+            }
+            host.group(&format!("/docker/{}", id(new + number)), 7, &[]);
+        }
+        // As many came as went: the parent's count of links is the same as before.
+        let (said, found) = watched.read();
+        let many = usize::try_from(MANY).unwrap();
+        assert_eq!(said.entities.len(), many, "round {round}");
+        assert_eq!(said.retired.len(), if 0 < round { many } else { 0 }, "round {round}");
+        assert_eq!(found["entities"].as_array().unwrap().len(), many + 2);
+        assert_eq!(watched.sampler.unreadable(), []);
+    }
+}
+
+#[test]
 fn a_new_sandbox_has_a_new_network() {
     let host = FakeHost::new();
     pod(&host);
