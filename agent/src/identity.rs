@@ -132,6 +132,8 @@ fn outside_pods(above: &Above, parents: &str, component: &str) -> (Identity, Abo
     match above {
         Above::Service => (Identity::Part, Above::Service),
         _ if component.ends_with(".scope") => (Identity::Group, Above::Closed),
+        // A container that systemd made: what runs in it belongs to it.
+        _ if component.starts_with("systemd-nspawn@") => (Identity::Group, Above::Closed),
         _ if component.ends_with(".service") => (Identity::Group, Above::Service),
         _ => (Identity::Group, Above::Open),
     }

@@ -1,8 +1,9 @@
 //! The interfaces of a network namespace, read through one of its processes.
 //!
 //! A held `/proc/PID/net/dev` goes on reading that namespace when the process is gone, and keeps it
-//! alive as long, so it is closed when the cgroup goes. A pod's containers share one namespace, hence
-//! the numbers are the pod's; whoever is in the host's namespace has none of its own.
+//! alive as long. So it is closed when the cgroup goes, and when the process went at the next slow turn:
+//! a service that starts again in its old cgroup has a new namespace. A pod's containers share one
+//! namespace, hence the numbers are the pod's; whoever is in the host's has none of its own.
 
 mod namespace;
 
@@ -10,6 +11,7 @@ pub use namespace::HostNamespace;
 use tally_proto::catalogue::{self as metric, MetricId};
 
 use crate::{
+    cgroup::Extent,
     columns::{Columns, ResourceNumber},
     host::{
         descriptors::Pace,
@@ -37,6 +39,10 @@ pub struct Network {
     /// `/PID`
     process: Box<str>,
     dev: HeldFile,
+    /// That file's inode, which is another one in each namespace; absent before the first reading.
+    inode: Option<u64>,
+    route: HeldFile,
+    route_v6: HeldFile,
     interfaces: Vec<Interface>,
     /// Whose numbers stand under the plain names.
     default: Option<usize>,
@@ -54,64 +60,87 @@ struct Interface {
 impl Network {
     /// The namespace of a process.
     pub fn of_process(process: u32) -> Self {
+        Self::of(format!("/{process}"))
+    }
+
+    fn of(process: String) -> Self {
         Self {
-            process: format!("/{process}").into(),
+            process: process.into(),
             dev: HeldFile::default(),
+            inode: None,
+            route: HeldFile::default(),
+            route_v6: HeldFile::default(),
             interfaces: Vec::new(),
             default: None,
             leaves_out_pairs: false,
         }
     }
 
-    /// The host's own, in which containers' pairs end.
-    pub fn of_host() -> Self {
-        Self { leaves_out_pairs: true, ..Self::of_process(1) }
+    /// The host's own, in which containers' pairs end, seen by its process `/PID` or `/self`.
+    pub fn of_host(process: &str) -> Self {
+        Self { leaves_out_pairs: true, ..Self::of(process.to_owned()) }
     }
 
-    /// Reads all interfaces. [`Gone`] when the process went before its file was held.
+    /// Reads all interfaces, and with [`Extent::Everything`] also whether the process still is in that
+    /// namespace and where the default route goes now. [`Gone`] when the process went.
     pub fn read(
         &mut self,
         files: &mut Files,
         proc: &str,
         columns: &mut Columns,
+        extent: Extent,
     ) -> Result<(), Gone> {
         let at = Location { mount: proc, directory: &self.process, name: "net/dev" };
+        if extent == Extent::Everything {
+            let inode = files.inode(at);
+            if self.inode.is_some() && self.inode != inode {
+                return Err(Gone);
+            }
+            self.inode = inode;
+        }
         let (interfaces, leaves_out_pairs) = (&mut self.interfaces, self.leaves_out_pairs);
         let before = interfaces.len();
         for interface in interfaces.iter_mut() {
             interface.traffic = None;
         }
         let mut place = 0;
-        files.read(&mut self.dev, Pace::Hot, at, |text| {
+        let found = files.read(&mut self.dev, Pace::Hot, at, |text| {
             net_dev::each(text, |found| {
                 let traffic = Some((found.received, found.sent));
                 take(interfaces, &mut place, found.name, traffic, leaves_out_pairs);
             })
         })?;
-        if before != self.interfaces.len() {
-            for interface in self.interfaces.get_mut(before..).unwrap_or_default() {
-                interface.resource = columns.resource(&interface.name);
-            }
+        if found.is_none() && before == 0 {
+            // The process went before its file was held; another one may still tell.
+            return Err(Gone);
+        }
+        for interface in self.interfaces.get_mut(before..).unwrap_or_default() {
+            interface.resource = columns.resource(&interface.name);
+        }
+        if before != self.interfaces.len() || extent == Extent::Everything {
             self.find_default(files, proc);
         }
         Ok(())
     }
 
+    /// Routes come after their interfaces and move from one to another: a host may be up before its
+    /// address is. Hence they are looked at again at every slow turn.
     fn find_default(&mut self, files: &mut Files, proc: &str) {
         let interfaces = &self.interfaces;
         let named = |name: &[u8]| interfaces.iter().position(|known| known.name.as_bytes() == name);
         let at = |name| Location { mount: proc, directory: &self.process, name };
-        let v4 = files
-            .read_once(at("net/route"), |text| Ok(default_interface(text).and_then(named)))
-            .flatten();
+        let v4 = files.read(&mut self.route, Pace::Slow, at("net/route"), |text| {
+            Ok(default_interface(text).and_then(named))
+        });
         let v6 = || {
-            files
-                .read_once(at("net/ipv6_route"), |text| {
-                    Ok(default_interface_v6(text).and_then(named))
-                })
-                .flatten()
+            let at = at("net/ipv6_route");
+            let read = files.read(&mut self.route_v6, Pace::Slow, at, |text| {
+                Ok(default_interface_v6(text).and_then(named))
+            });
+            read.ok().flatten().flatten()
         };
-        self.default = v4.or_else(v6).or_else(|| named(USUAL_DEFAULT.as_bytes()));
+        let by_route = v4.ok().flatten().flatten().or_else(v6);
+        self.default = by_route.or_else(|| named(USUAL_DEFAULT.as_bytes()));
     }
 
     /// Calls `put` with each metric of the default interface.
@@ -226,6 +255,7 @@ mod tests {
         files: Files,
         columns: Columns,
         network: Network,
+        extent: Extent,
     }
 
     impl Process {
@@ -233,7 +263,7 @@ mod tests {
             let proc = tempfile::tempdir().unwrap();
             fs::create_dir_all(proc.path().join("1/net")).unwrap();
             let files = Files::new(Budget::new(8));
-            Self { proc, files, columns: Columns::default(), network }
+            Self { proc, files, columns: Columns::default(), network, extent: Extent::Hot }
         }
 
         fn has(&self, name: &str, text: &str) {
@@ -243,7 +273,7 @@ mod tests {
         /// Received bytes under the plain name, and number of interfaces.
         fn read(&mut self) -> (Option<u64>, usize) {
             let proc = self.proc.path().to_str().unwrap();
-            self.network.read(&mut self.files, proc, &mut self.columns).unwrap();
+            self.network.read(&mut self.files, proc, &mut self.columns, self.extent).unwrap();
             let (mut plain, mut interfaces) = (None, 0);
             self.network.each_plain(|id, value| {
                 if id == metric::NETWORK_RX {
@@ -298,6 +328,39 @@ mod tests {
     }
 
     #[test]
+    fn a_route_that_comes_or_moves_is_seen_at_the_next_slow_turn() {
+        let mut process = Process::new(Network::of_host("/1"));
+        process.has("dev", &dev(&[("ens3", 1), ("wlan0", 2)]));
+        process.has("route", "Iface\tDestination\n");
+        assert_eq!(process.read(), (None, 2), "the host has no address yet");
+        process.extent = Extent::Everything;
+        for (interface, bytes) in [("ens3", 1), ("wlan0", 2)] {
+            process.has("route", &route(interface));
+            assert_eq!(process.read(), (Some(bytes), 2));
+        }
+    }
+
+    #[test]
+    fn a_process_that_went_or_is_another_now_tells_no_more() {
+        let mut process = Process::new(Network::of_process(1));
+        let proc = process.proc.path().to_str().unwrap().to_owned();
+        let Process { files, columns, network, .. } = &mut process;
+        let before = network.read(files, &proc, columns, Extent::Everything);
+        assert_eq!(before, Err(Gone), "it went before it was held");
+        *network = Network::of_process(1);
+        let mut read = |extent| network.read(files, &proc, columns, extent);
+        let file = format!("{proc}/1/net/dev");
+        fs::write(&file, dev(&[("lo", 1)])).unwrap();
+        for extent in [Extent::Everything, Extent::Hot, Extent::Everything] {
+            assert_eq!(read(extent), Ok(()));
+        }
+        fs::write(format!("{file}2"), dev(&[("lo", 1)])).unwrap();
+        fs::rename(format!("{file}2"), &file).unwrap();
+        assert_eq!(read(Extent::Hot), Ok(()), "the held file still tells");
+        assert_eq!(read(Extent::Everything), Err(Gone));
+    }
+
+    #[test]
     fn one_that_went_has_no_numbers_any_more() {
         let mut process = Process::new(Network::of_process(1));
         process.has("dev", &dev(&[("a", 1), ("eth0", 2), ("b", 3)]));
@@ -308,7 +371,7 @@ mod tests {
 
     #[test]
     fn the_hosts_ends_of_pairs_are_left_out() {
-        let mut process = Process::new(Network::of_host());
+        let mut process = Process::new(Network::of_host("/1"));
         process.has("dev", &dev(&[("veth1a2b", 1), ("eth0", 2), ("cali99", 3), ("docker0", 4)]));
         assert_eq!(process.read(), (Some(2), 2));
     }

@@ -11,10 +11,11 @@ use tally_proto::catalogue::MetricId;
 
 use crate::{
     assemble::{Sample, working_set},
-    cgroup::{Disks, PressureFiles},
+    cgroup::{Disks, Extent, PressureFiles},
     columns::{Columns, ResourceNumber},
     host::{
         descriptors::Pace,
+        facts,
         files::{Files, HeldFile, Location},
     },
     network::Network,
@@ -60,8 +61,10 @@ struct Device {
 impl Node {
     /// Of the host whose root is seen at `host_root`, without a slash at its end.
     pub fn new(host_root: &str) -> Self {
+        let proc = format!("{host_root}/proc");
+        let process = facts::visible_process(host_root);
         Self {
-            proc: format!("{host_root}/proc").into(),
+            proc: proc.into(),
             sys_block: format!("{host_root}/sys/block/"),
             loadavg: HeldFile::default(),
             meminfo: HeldFile::default(),
@@ -71,10 +74,10 @@ impl Node {
             processes_limit: HeldFile::default(),
             threads_limit: HeldFile::default(),
             pressure: PressureFiles::default(),
-            network: Network::of_host(),
+            network: Network::of_host(process),
             disks: Disks::default(),
             devices: Vec::new(),
-            filesystems: Filesystems::new(host_root),
+            filesystems: Filesystems::new(host_root, process),
             slow: Sample::default(),
         }
     }
@@ -94,7 +97,8 @@ impl Node {
         is_slow_turn: bool,
     ) -> Sample {
         self.read_disks(files);
-        self.network.read(files, &self.proc, columns).unwrap_or_default();
+        let extent = if is_slow_turn { Extent::Everything } else { Extent::Hot };
+        self.network.read(files, &self.proc, columns, extent).unwrap_or_default();
         if is_slow_turn {
             self.read_slow(files, columns);
         }
@@ -150,6 +154,7 @@ impl Node {
         let at = Location { mount: &self.proc, directory: "/", name: "diskstats" };
         let (disks, devices) = (&mut self.disks, &mut self.devices);
         let sys_block = &self.sys_block;
+        disks.begin();
         let mut place = 0;
         let read = files.read(&mut self.diskstats, Pace::Hot, at, |text| {
             diskstats::each(text, |disk| {

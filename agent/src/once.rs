@@ -1,7 +1,8 @@
 //! One reading of the host as JSON, for people, for support and for tests.
 //!
 //! The host is read twice, a second apart, so that rates are there too. What is printed is made
-//! of the same declarations and frames that would go to the aggregator, and nothing else.
+//! of the same declarations and frames that would go to the aggregator, and nothing else. It has the
+//! same order at every reading: the node, then everybody by cgroup.
 
 use std::{collections::BTreeMap, path::Path, thread::sleep, time::Duration};
 
@@ -107,16 +108,68 @@ impl Meanings {
 
 /// The later frame's entities, with rates since the earlier one.
 pub fn render(meanings: &Meanings, earlier: &Frame, later: &Frame) -> Value {
-    let entities = meanings.entities.values().filter_map(|entity| {
-        // Whoever has no reading is not part of the frame.
-        later.columns.get(entity.number, ColumnNumber::READ_OFFSET)?;
-        let mut fields = description(meanings, entity);
-        let (metrics, labeled) = values(meanings, earlier, later, entity.number);
-        fields.insert("metrics".to_owned(), Value::Object(metrics));
-        fields.insert("labeled".to_owned(), Value::Array(labeled));
-        Some(Value::Object(fields))
-    });
-    json!({ "tick": time(later.tick.unix_ms()), "entities": entities.collect::<Vec<_>>() })
+    let mut units = BTreeMap::new();
+    let mut entities: Vec<_> = meanings
+        .entities
+        .values()
+        .filter_map(|entity| {
+            let read_us = read_us(later, entity.number)?;
+            let mut fields = description(meanings, entity);
+            let (mut metrics, labeled) = values(meanings, earlier, later, entity.number);
+            if let Some(uptime_ms) = uptime_ms(entity, read_us) {
+                metrics.insert(catalogue::UPTIME.metric().name.to_owned(), json!(uptime_ms));
+            }
+            let labeled_names = labeled.iter().filter_map(|row| row.get("metric")?.as_str());
+            let names = metrics.keys().map(String::as_str).chain(labeled_names);
+            units.extend(names.filter_map(|name| Some((name.to_owned(), unit(name)?))));
+            fields.insert("metrics".to_owned(), Value::Object(metrics));
+            fields.insert("labeled".to_owned(), Value::Array(labeled));
+            Some((place(entity), Value::Object(fields)))
+        })
+        .collect();
+    entities.sort_by_key(|(place, _)| *place);
+    let entities: Vec<Value> = entities.into_iter().map(|(_, entity)| entity).collect();
+    json!({ "tick": time(later.tick.unix_ms()), "entities": entities, "units": units })
+}
+
+/// Microseconds since the epoch; whoever has no reading is not part of the frame.
+fn read_us(frame: &Frame, entity: EntityNumber) -> Option<i64> {
+    let offset_us = frame.columns.get(entity, ColumnNumber::READ_OFFSET)?;
+    frame.tick.unix_ms().0.checked_mul(1000)?.checked_add(offset_us)
+}
+
+fn uptime_ms(entity: &EntityDeclaration, read_us: i64) -> Option<i64> {
+    let since_ms = (read_us / 1000).checked_sub(entity.start?.0)?;
+    (0 <= since_ms).then_some(since_ms)
+}
+
+/// Where an entity stands in the list. A pod without a cgroup stands before all that have one.
+fn place(entity: &EntityDeclaration) -> (bool, Option<&str>, EntityNumber) {
+    let path = match &entity.what {
+        Declared::Unknown | Declared::Node => None,
+        Declared::Pod { path, .. }
+        | Declared::PodContainer { path, .. }
+        | Declared::FreeContainer { path, .. } => path.as_deref(),
+    };
+    (!matches!(entity.what, Declared::Node), path, entity.number)
+}
+
+/// What a metric's numbers count, in a word.
+fn unit(name: &str) -> Option<&'static str> {
+    let id = catalogue::find(name)?;
+    Some(match id.metric().unit {
+        Unit::Count => "1",
+        Unit::Bytes => "bytes",
+        Unit::Milliseconds => "ms",
+        Unit::Nanoseconds => "ns",
+        Unit::Millicores => "millicores",
+        Unit::Ratio => "ratio",
+        Unit::PerSecond => match catalogue::rate_source(id)?.metric().unit {
+            Unit::Bytes => "bytes/s",
+            Unit::Nanoseconds => "ns/s",
+            _ => "1/s",
+        },
+    })
 }
 
 fn description(meanings: &Meanings, entity: &EntityDeclaration) -> Map<String, Value> {
@@ -191,13 +244,10 @@ fn rate_of(
     entity: EntityNumber,
     column: &ColumnDeclaration,
 ) -> Option<Value> {
-    let read_us = |frame: &Frame| {
-        let offset_us = frame.columns.get(entity, ColumnNumber::READ_OFFSET)?;
-        frame.tick.unix_ms().0.checked_mul(1000)?.checked_add(offset_us)
-    };
     let value = |frame: &Frame| frame.columns.get(entity, column.number);
     let growth = rate::growth(value(earlier)?, value(later)?).ok()?;
-    let elapsed_us = u64::try_from(read_us(later)?.checked_sub(read_us(earlier)?)?).ok()?;
+    let elapsed_us =
+        u64::try_from(read_us(later, entity)?.checked_sub(read_us(earlier, entity)?)?).ok()?;
     match (rate.metric().unit, rate.metric().value) {
         (Unit::Millicores, ValueType::Integer) => {
             rate::millicores(growth, elapsed_us).ok().map(|rate| json!(rate))
@@ -266,6 +316,49 @@ mod tests {
         }]);
         assert_eq!(found["entities"], expected);
         assert_eq!(found["tick"], "1970-01-01T00:01:41Z");
+    }
+
+    #[test]
+    fn names_have_units_and_a_life_has_an_uptime() {
+        let mut meanings = node();
+        let start = Some(UnixMs(40_000));
+        let what = Declared::Node;
+        let declared = EntityDeclaration { number: EntityNumber(0), start, what };
+        meanings.apply(Declarations { entities: vec![declared], ..Declarations::default() });
+        let found = render(&meanings, &frame(100, &[0, 5, 5]), &frame(101, &[500_000, 9, 9]));
+        assert_eq!(found["entities"][0]["metrics"]["uptime"], 61_500);
+        let units = json!({
+            "cpu/usage": "ns",
+            "cpu/usage_rate": "millicores",
+            "disk/io_read_bytes": "bytes",
+            "disk/io_read_bytes_rate": "bytes/s",
+            "uptime": "ms",
+        });
+        assert_eq!(found["units"], units);
+    }
+
+    #[test]
+    fn the_node_is_first_and_the_others_are_by_cgroup() {
+        let mut meanings = Meanings::default();
+        let free = |path: &str| Declared::FreeContainer {
+            name: None,
+            id: None,
+            path: CgroupPath::parse(path).ok(),
+            image: None,
+        };
+        let what = [free("/b"), free("/a"), Declared::Node];
+        let mut builder = Builder::new();
+        for (number, what) in (0..).zip(what) {
+            let number = EntityNumber(number);
+            builder.set(number, ColumnNumber::READ_OFFSET, 0);
+            let entities = vec![EntityDeclaration { number, start: None, what }];
+            meanings.apply(Declarations { entities, ..Declarations::default() });
+        }
+        let later = Frame { tick: Tick(1), columns: builder.finish().clone() };
+        let found = render(&meanings, &Frame::default(), &later);
+        let cgroups = found["entities"].as_array().unwrap().iter();
+        let cgroups: Vec<_> = cgroups.map(|entity| entity["cgroup"].as_str().unwrap()).collect();
+        assert_eq!(cgroups, ["/", "/a", "/b"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod number;
 pub mod oom_kills;
 pub mod pressure;
 pub mod proc_stat;
+pub mod process_cgroup;
 pub mod process_stat;
 pub mod processes;
 pub mod vmstat;

@@ -9,13 +9,17 @@
 
 mod discovery;
 mod emit;
+mod foreign;
 mod load;
 mod member;
 mod numbers;
 mod population;
 mod processes;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use tally_proto::{
     columns::Builder,
@@ -24,15 +28,16 @@ use tally_proto::{
     tick::{Resolution, Tick},
 };
 
-use self::{discovery::Discovery, population::Population};
+use self::{discovery::Discovery, foreign::ForeignProcesses, population::Population};
 use crate::{
     cgroup::Extent,
     columns::Columns,
     host::{
         descriptors::Budget,
+        facts,
         files::Files,
         mounts::{CgroupLayout, Hierarchies, NoHierarchies},
-        unreadable::Fault,
+        unreadable::{Fault, Reason},
     },
     network::HostNamespace,
     node::Node,
@@ -86,6 +91,12 @@ pub enum OpenError {
         /// Why.
         source: NoHierarchies,
     },
+    /// It has some, but not where this process could see them.
+    #[error(
+        "cannot see the cgroups in {0}: mount the host's root directory with all that is mounted \
+         below it (/sys and /sys/fs/cgroup too) at --host-root"
+    )]
+    Unseen(Box<str>),
     /// The path of the host's root is no text.
     #[error("the host root {0:?} is not UTF-8")]
     HostRoot(PathBuf),
@@ -109,6 +120,7 @@ struct Host {
     hierarchies: Hierarchies,
     /// Trees to look for processes in, the most telling first.
     process_trees: Vec<Box<str>>,
+    foreign: ForeignProcesses,
     files: Files,
     node: Node,
     namespace: HostNamespace,
@@ -139,18 +151,26 @@ impl Sampler {
         let root = root.ok_or_else(|| OpenError::HostRoot(options.host_root.clone()))?;
         let root = root.trim_end_matches('/');
         let hierarchies = find_hierarchies(&options.host_root)?;
+        if let Some(mount) = unseen(&hierarchies) {
+            return Err(OpenError::Unseen(mount));
+        }
         let node = Node::new(root);
         let budget = match options.open_files_max {
             Some(most) => Budget::new(most),
             None => Budget::of_process(),
         };
+        let mut files = Files::new(budget);
+        if facts::are_processes_hidden(root) {
+            files.unreadable.count("processes", &format!("{root}/proc/1"), Reason::Hidden);
+        }
         let slow_every = (SLOW_SECONDS / options.resolution.seconds()).max(1);
         Ok(Self {
             discovery: Discovery::new(&hierarchies),
             host: Host {
                 process_trees: hierarchies.process_trees(),
+                foreign: ForeignProcesses::find(node.proc()),
                 namespace: HostNamespace::find(node.proc()),
-                files: Files::new(budget),
+                files,
                 columns: Columns::default(),
                 hierarchies,
                 node,
@@ -176,6 +196,7 @@ impl Sampler {
         let begun_us = clock.since_tick_us();
         let mut said = Declarations::default();
         self.population.begin_frame();
+        self.host.foreign.begin(tick);
         let is_full_look = self.turn.is_multiple_of(self.slow_every);
         self.discovery.look(&mut self.host, &mut self.population, &mut said, tick, is_full_look);
         self.read_members(tick, clock);
@@ -255,4 +276,14 @@ fn find_hierarchies(host_root: &Path) -> Result<Hierarchies, OpenError> {
         .or_else(|error| std::fs::read(host_root.join("proc/self/mountinfo")).map_err(|_| error));
     let text = text.map_err(|source| OpenError::Mountinfo { path: path.clone(), source })?;
     Hierarchies::find(&text, host_root).map_err(|source| OpenError::NoHierarchies { path, source })
+}
+
+/// The first hierarchy, if none of them can be seen. Every cgroup has a list of its processes.
+fn unseen(hierarchies: &Hierarchies) -> Option<Box<str>> {
+    let trees = hierarchies.trees();
+    let is_seen = |mount: &str| match std::fs::metadata(format!("{mount}/cgroup.procs")) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    };
+    if trees.iter().any(|mount| is_seen(mount)) { None } else { trees.into_iter().next() }
 }

@@ -6,13 +6,12 @@
     reason = "helpers of tests may fail the test"
 )]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+#[path = "support/captured.rs"]
+mod captured;
 
+use std::{collections::BTreeMap, fs, path::Path};
+
+use captured::{captures, unpack};
 use serde_json::Value;
 use tally_agent::{
     once::{Frame, Meanings, render},
@@ -22,52 +21,6 @@ use tally_proto::{
     columns::Builder,
     tick::{Resolution, Tick},
 };
-
-const HOSTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/hosts");
-
-/// A line of a txtar archive that begins an entry.
-enum Entry<'a> {
-    File(&'a str),
-    Link(&'a str, &'a str),
-}
-
-fn entry(line: &str) -> Option<Entry<'_>> {
-    let inner = line.trim_end().strip_prefix("-- ")?.strip_suffix(" --")?;
-    Some(match inner.split_once(" -> ") {
-        Some((path, target)) => Entry::Link(path, target),
-        None => Entry::File(inner),
-    })
-}
-
-/// Lays a txtar archive out below `root`.
-fn unpack(archive: &str, root: &Path) {
-    let mut file: Option<(PathBuf, String)> = None;
-    let write = |file: Option<(PathBuf, String)>| {
-        if let Some((path, text)) = file {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-    };
-    for line in archive.split_inclusive('\n') {
-        match entry(line) {
-            Some(Entry::File(path)) => {
-                write(file.replace((root.join(path), String::new())));
-            }
-            Some(Entry::Link(path, target)) => {
-                write(file.take());
-                let path = root.join(path);
-                fs::create_dir_all(path.parent().unwrap()).unwrap();
-                symlink(target, path).unwrap();
-            }
-            None => {
-                if let Some((_, text)) = &mut file {
-                    text.push_str(line);
-                }
-            }
-        }
-    }
-    write(file);
-}
 
 /// One reading. A container whose process the capture lacks waits for a tick, hence two.
 fn read(root: &Path) -> Value {
@@ -179,13 +132,6 @@ fn check(capture: &Path) -> Result<(), String> {
 
 #[test]
 fn every_captured_host_is_read_as_its_oracle_says() {
-    let mut captures: Vec<PathBuf> = fs::read_dir(HOSTS)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "txtar"))
-        .collect();
-    captures.sort();
-    assert!(!captures.is_empty(), "no capture in {HOSTS}");
-    let wrong: Vec<String> = captures.iter().filter_map(|capture| check(capture).err()).collect();
+    let wrong: Vec<String> = captures().iter().filter_map(|capture| check(capture).err()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

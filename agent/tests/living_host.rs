@@ -94,6 +94,32 @@ fn a_pod_goes_with_all_its_containers() {
 }
 
 #[test]
+fn hundreds_come_and_go_within_one_tick() {
+    const MANY: u32 = 400;
+    let host = FakeHost::new();
+    host.group("/docker", 7, &[]);
+    // A held plain file outlives its directory, as no cgroup's does; so none is held.
+    let mut watched = Watched::new(&host, 0);
+    watched.read();
+    for round in 0..3 {
+        let (old, new) = (MANY * round, MANY * (round + 1));
+        for number in 0..MANY {
+            if 0 < round {
+                host.remove(&format!("/docker/{}", id(old + number)));
+            }
+            host.group(&format!("/docker/{}", id(new + number)), 7, &[]);
+        }
+        // As many came as went: the parent's count of links is the same as before.
+        let (said, found) = watched.read();
+        let many = usize::try_from(MANY).unwrap();
+        assert_eq!(said.entities.len(), many, "round {round}");
+        assert_eq!(said.retired.len(), if 0 < round { many } else { 0 }, "round {round}");
+        assert_eq!(found["entities"].as_array().unwrap().len(), many + 2);
+        assert_eq!(watched.sampler.unreadable(), []);
+    }
+}
+
+#[test]
 fn a_new_sandbox_has_a_new_network() {
     let host = FakeHost::new();
     pod(&host);
@@ -138,6 +164,42 @@ fn a_container_whose_pod_has_no_cgroup_has_a_pod_nevertheless() {
     host.remove(&path);
     let (said, _) = watched.read();
     assert_eq!(said.retired.len(), 2, "the pod goes with its last container");
+}
+
+#[test]
+fn in_another_pid_namespace_the_hosts_proc_tells_whose_process_is_whose() {
+    let host = FakeHost::new();
+    pod(&host);
+    for number in [1, 2] {
+        let path = format!("{POD}/{}", id(number));
+        host.write(&format!("cg{path}/cgroup.procs"), "0\n");
+        host.write(&format!("proc/{}/cgroup", number + 100), &format!("0::/..{path}\n"));
+    }
+    let number = (std::process::id() + 1).to_string();
+    std::os::unix::fs::symlink(number, host.path().join("proc/self")).unwrap();
+    let mut watched = Watched::new(&host, 100);
+    let (said, _) = watched.read();
+    let is_sandbox = |what: &Declared| matches!(what, Declared::PodContainer { sandbox: true, .. });
+    assert_eq!(said.entities.iter().filter(|entity| is_sandbox(&entity.what)).count(), 1);
+    assert_eq!(watched.metric(POD, "network/rx"), Some(101));
+    assert_eq!(watched.metric(POD, "processes/count"), Some(2));
+    assert_eq!(watched.sampler.unreadable(), []);
+}
+
+#[test]
+fn where_nothing_tells_whose_process_is_whose_that_is_said_once() {
+    let host = FakeHost::new();
+    pod(&host);
+    for number in [1, 2] {
+        host.write(&format!("cg{POD}/{}/cgroup.procs", id(number)), "0\n");
+    }
+    let mut watched = Watched::new(&host, 100);
+    for _ in 0..3 {
+        watched.read();
+    }
+    let [fault] = watched.sampler.unreadable() else { panic!("one fault") };
+    assert!(fault.reason.contains("--pid host"), "{fault}");
+    assert_eq!(watched.metric(POD, "network/rx"), None);
 }
 
 #[test]

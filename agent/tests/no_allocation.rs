@@ -6,27 +6,41 @@
     reason = "helpers of tests may fail the test"
 )]
 
+#[path = "support/captured.rs"]
+mod captured;
 #[path = "support/fake_host.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod fake_host;
 
-use std::alloc::System;
+use std::{alloc::System, fs};
 
+use captured::{captures, unpack};
 use fake_host::{FakeHost, Watched};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tally_proto::tick::Tick;
+use tally_agent::sampler::{Sampler, SamplerOptions};
+use tally_proto::{
+    columns::Builder,
+    tick::{Resolution, Tick},
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Every file was opened, slow ones at their turns, and the idle groups are known.
-const WARM_UP: u64 = 32;
+/// Every file was opened, slow ones at their turns, the idle groups are known, and what is not there
+/// was tried at two slow turns and given up.
+const WARM_UP: u64 = 64;
 
 /// Two turns of every slow file.
 const TICKS: u64 = 30;
 
+/// The allocator counts for the whole process, so one comes after the other.
 #[test]
 fn a_steady_tick_allocates_and_opens_nothing() {
+    of_a_host_that_works();
+    of_every_captured_host();
+}
+
+fn of_a_host_that_works() {
     let host = FakeHost::new();
     for parent in ["", "/kubepods", "/docker"] {
         host.group(parent, 7, &[]);
@@ -67,4 +81,34 @@ fn a_steady_tick_allocates_and_opens_nothing() {
     assert_eq!(opens, opens_before);
     // 22 idle groups with 5 files, 20 active ones with 9.
     assert!((22 * 5 + 20 * 9) * TICKS < readings - readings_before, "it did read");
+}
+
+/// Allocations and opens of a captured host's steady ticks. Nothing moves in it, but every group has
+/// its turns in which all its files are read.
+fn steady(archive: &str) -> (usize, u64) {
+    let root = tempfile::tempdir().unwrap();
+    unpack(archive, root.path());
+    let options = SamplerOptions::new(root.path(), Resolution::from_seconds(1).unwrap());
+    let mut sampler = Sampler::open(options).unwrap();
+    let mut builder = Builder::new();
+    let mut tick = |number| {
+        sampler.read(Tick(number), &mut || 0, &mut builder);
+        builder.finish();
+        sampler.readings_and_opens().1
+    };
+    // Of an idle group most files are read at slow turns only, so it takes six of them until what is
+    // not there is given up.
+    let warm_up = 7 * 15;
+    let opens_before = (0..warm_up).map(&mut tick).last().unwrap();
+    let region = Region::new(ALLOCATOR);
+    let opens = (warm_up..warm_up + TICKS).map(&mut tick).last().unwrap();
+    let change = region.change();
+    (change.allocations + change.reallocations, opens - opens_before)
+}
+
+fn of_every_captured_host() {
+    for capture in captures() {
+        let archive = fs::read_to_string(&capture).unwrap();
+        assert_eq!(steady(&archive), (0, 0), "allocations and opens of {}", capture.display());
+    }
 }

@@ -1,8 +1,12 @@
-//! What a person sees while the pair runs: the URLs, and in a terminal the table.
+//! What a person sees while the pair runs: URLs to try, and in a terminal the table.
+
+mod screen;
 
 use std::{
+    env,
     fs::File,
     io::{self, IsTerminal as _, Write as _},
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::Mutex,
     time::Duration,
@@ -12,22 +16,20 @@ use anyhow::Context as _;
 use tally_aggregator::query::Queries;
 use tally_proto::tick::Resolution;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    table::{Table, render},
-    watch,
-};
+use self::screen::{Frame, Screen};
+use crate::{table::summary, watch};
 
 /// The log's name in the data folder.
 const LOG: &str = "log";
-/// Shown where the terminal does not say how wide it is.
-const COLUMNS_DEFAULT: usize = 100;
-/// Moves to the upper left corner.
-const HOME: &str = "\x1b[H";
-/// Clears from here to the end of the line, or of the screen.
-const CLEAR_LINE: &str = "\x1b[K";
-const CLEAR_BELOW: &str = "\x1b[J";
+
+/// How often the log says how the host is, where there is no table.
+const SUMMARY_EVERY: Duration = Duration::from_secs(60);
+
+/// Ticks until the first of these: a rate needs two readings.
+const FIRST_SUMMARY_TICKS: u32 = 3;
 
 /// Logs to standard error, or into `folder` while the table takes the terminal.
 pub(crate) fn begin_log(filter: &str, folder: Option<&Path>) -> anyhow::Result<()> {
@@ -45,47 +47,78 @@ pub(crate) fn begin_log(filter: &str, folder: Option<&Path>) -> anyhow::Result<(
     begun.map_err(anyhow::Error::from_boxed).context("cannot begin to log")
 }
 
-/// What to try first.
-pub(crate) fn urls(rest: &str) -> String {
-    format!("Try curl {rest}/api/v1/model/nodes, /api/v1/metric-export, /metrics")
+/// Whether standard output is a terminal that can draw a table.
+pub(crate) fn can_draw() -> bool {
+    let is_dumb = env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    io::stdout().is_terminal() && !is_dumb
 }
 
-/// Shows the URLs, and the table again at every tick if there is a terminal to show it on.
+/// What to try first. Each is whole, so that it works wherever it is pasted.
+pub(crate) fn urls(rest: SocketAddr) -> Vec<String> {
+    // Who listens on every address is reached on loopback.
+    let ip = match rest.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+        IpAddr::V6(ip) if ip.is_unspecified() => "::1".parse().unwrap_or(rest.ip()),
+        ip => ip,
+    };
+    let rest = SocketAddr::new(ip, rest.port());
+    ["/api/v1/model/nodes", "/api/v1/metric-export", "/metrics"]
+        .map(|path| format!("http://{rest}{path}"))
+        .to_vec()
+}
+
+/// Shows the table again at every tick.
 pub(crate) async fn watch(
     queries: Queries,
     resolution: Resolution,
-    urls: &str,
-    folder: Option<&Path>,
+    urls: Vec<String>,
+    folder: &Path,
 ) -> io::Result<()> {
-    writeln!(io::stdout(), "{urls}")?;
-    let Some(folder) = folder else { return std::future::pending().await };
-    let foot = format!("Ctrl-C ends it. What could not be read: {}", folder.join(LOG).display());
-    write!(io::stdout(), "{HOME}{CLEAR_BELOW}")?;
-    let mut ticks = interval(Duration::from_secs(u64::from(resolution.seconds())));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let log = folder.join(LOG);
+    let mut screen = Screen::open()?;
+    let mut ticks = ticks(Duration::from_secs(u64::from(resolution.seconds())));
     loop {
         ticks.tick().await;
         let table = watch::table(&queries);
-        let screen = screen(&table, (urls, &foot), columns());
-        let mut out = io::stdout().lock();
-        out.write_all(screen.as_bytes())?;
-        out.flush()?;
+        screen.draw(&Frame { table: &table, resolution, urls: &urls, log: &log })?;
     }
 }
 
-/// One picture, drawn over the one before without flicker.
-fn screen(table: &Table, (urls, foot): (&str, &str), columns: usize) -> String {
-    let text = if table.nodes.is_empty() {
-        "Reading this host…\n".to_owned()
-    } else {
-        render(table, columns)
-    };
-    let lines = std::iter::once(urls).chain([""]).chain(text.lines()).chain([foot]);
-    let drawn: Vec<String> = lines.map(|line| format!("{line}{CLEAR_LINE}\n")).collect();
-    format!("{HOME}{}{CLEAR_BELOW}", drawn.concat())
+/// Says the URLs, and in the log how the host is: at first soon, then now and then.
+pub(crate) async fn tell(
+    queries: Queries,
+    resolution: Resolution,
+    urls: Vec<String>,
+) -> io::Result<()> {
+    writeln!(io::stdout(), "Try: {}", urls.join(" "))?;
+    let tick = Duration::from_secs(u64::from(resolution.seconds()));
+    tokio::time::sleep(tick * FIRST_SUMMARY_TICKS).await;
+    let mut ticks = ticks(SUMMARY_EVERY.max(tick));
+    loop {
+        ticks.tick().await;
+        info!("{}", summary(&watch::table(&queries)));
+    }
 }
 
-fn columns() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.map_or(COLUMNS_DEFAULT, |size| usize::from(size.ws_col))
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    ticks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_work_wherever_they_are_pasted() {
+        for (listens, first) in [
+            ("127.0.0.1:8082", "http://127.0.0.1:8082/api/v1/model/nodes"),
+            ("0.0.0.0:80", "http://127.0.0.1:80/api/v1/model/nodes"),
+            ("[::]:80", "http://[::1]:80/api/v1/model/nodes"),
+            ("192.0.2.7:1", "http://192.0.2.7:1/api/v1/model/nodes"),
+        ] {
+            assert_eq!(urls(listens.parse().unwrap())[0], first);
+        }
+    }
 }

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Parser;
 
 use crate::folder;
+
+/// Stands for the aggregator's address while that is not known.
+const ANY_ADDRESS: &str = "127.0.0.1:8083";
 
 /// Measures this host and answers questions about it: aggregator and agent in one process.
 ///
@@ -22,6 +26,11 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "IP:PORT", env = "TALLY_GRPC_LISTEN")]
     #[arg(default_value = "127.0.0.1:8083")]
     pub(crate) grpc_listen: String,
+
+    /// Allow unencrypted addresses other than loopback: everybody who reaches them can read all
+    /// metrics and pretend to be any node
+    #[arg(long, env = "TALLY_ALLOW_PLAINTEXT_ON_NETWORK")]
+    pub(crate) allow_plaintext_on_network: bool,
 
     /// Time between two readings: whole seconds from 1s to 1h
     #[arg(long, value_name = "TIME", env = "TALLY_RESOLUTION", default_value = "1s")]
@@ -70,6 +79,9 @@ impl Flags {
         ] {
             arguments.extend([flag.to_owned(), value.clone()]);
         }
+        if self.allow_plaintext_on_network {
+            arguments.push("--allow-plaintext-on-network".to_owned());
+        }
         arguments
     }
 
@@ -88,6 +100,24 @@ impl Flags {
         }
         arguments
     }
+}
+
+/// The aggregator's settings, once the flags are found valid for both programs.
+pub(crate) fn check(flags: &Flags) -> anyhow::Result<tally_aggregator::settings::Settings> {
+    let aggregator = aggregator(flags)?;
+    agent(flags, ANY_ADDRESS)?;
+    Ok(aggregator)
+}
+
+/// The agent's settings, once the aggregator listens at `grpc`.
+pub(crate) fn agent(flags: &Flags, grpc: &str) -> anyhow::Result<tally_agent::settings::Settings> {
+    let flags = tally_agent::settings::Flags::try_parse_from(flags.agent(grpc))?;
+    tally_agent::settings::Settings::check(flags).map_err(|faults| anyhow!("{faults}"))
+}
+
+fn aggregator(flags: &Flags) -> anyhow::Result<tally_aggregator::settings::Settings> {
+    let flags = tally_aggregator::settings::Flags::try_parse_from(flags.aggregator())?;
+    tally_aggregator::settings::Settings::check(&flags).map_err(|faults| anyhow!("{faults}"))
 }
 
 #[cfg(test)]
@@ -109,12 +139,28 @@ mod tests {
 
     #[test]
     fn both_programs_understand_what_they_are_given() {
-        let flags = Flags::parse_from(["tally", "--node", "here", "--resolution", "2s"]);
+        let flags = ["tally", "--node", "here", "--resolution", "2s"];
+        let flags = Flags::parse_from(flags);
         let aggregator = tally_aggregator::settings::Flags::parse_from(flags.aggregator());
         let aggregator = tally_aggregator::settings::Settings::check(&aggregator).unwrap();
         let agent = tally_agent::settings::Flags::parse_from(flags.agent("127.0.0.1:8083"));
         let agent = tally_agent::settings::Settings::check(agent).unwrap();
         assert_eq!(aggregator.resolution, agent.resolution);
         assert_eq!(agent.node.unwrap().as_str(), "here");
+    }
+
+    #[test]
+    fn an_open_address_is_refused_until_it_is_asked_for_in_so_many_words() {
+        let mut arguments = vec!["tally", "--rest-listen", "0.0.0.0:8082"];
+        let advice = check(&Flags::parse_from(&arguments)).unwrap_err().to_string();
+        let flag = advice.split_whitespace().find(|word| word.starts_with("--allow")).unwrap();
+        arguments.push(flag);
+        assert!(check(&Flags::parse_from(&arguments)).is_ok());
+    }
+
+    #[test]
+    fn what_the_agent_alone_refuses_is_refused_before_anything_begins() {
+        let flags = Flags::parse_from(["tally", "--node", "a\nb"]);
+        assert!(check(&flags).unwrap_err().to_string().contains("--node"));
     }
 }

@@ -1,16 +1,28 @@
 //! The table that a person watches: nodes, namespaces and the busiest containers. Pure: numbers
-//! in, text out.
+//! in, lines out, none of them wider and no more of them than the terminal has room for.
 
-/// Containers shown: what fits beside the rest on a small terminal.
-const BUSIEST: usize = 10;
-/// Namespaces shown; a host has few.
-const NAMESPACES: usize = 8;
-/// Narrower than this, names would be cut to nothing.
-const COLUMNS_LEAST: usize = 50;
+use std::collections::BTreeSet;
+
+/// Containers shown where the terminal has room for more: nobody reads further down.
+const BUSIEST: usize = 40;
+/// Containers in the summary of one line.
+const SUMMED_UP: usize = 3;
 /// Wider than this, a number is too far from its name.
 const COLUMNS_MOST: usize = 160;
-/// Width of the five columns of numbers.
-const NUMBERS: usize = 50;
+/// Characters of a name below which a column of numbers is left out instead.
+const NAME_LEAST: usize = 20;
+/// Digits of a container's id; docker too shows its first twelve.
+const ID_DIGITS: usize = 64;
+const ID_DIGITS_SHOWN: usize = 12;
+
+/// How much room a terminal has, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    /// Its width.
+    pub(crate) columns: usize,
+    /// Its height.
+    pub(crate) rows: usize,
+}
 
 /// What a line says. Absent numbers are shown as such.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,57 +52,156 @@ pub(crate) struct Table {
     pub(crate) containers: Vec<Line>,
 }
 
-/// The table as lines of at most `columns` characters.
-pub(crate) fn render(table: &Table, columns: usize) -> String {
-    let name = columns.clamp(COLUMNS_LEAST + NUMBERS, COLUMNS_MOST) - NUMBERS;
-    let mut out = String::new();
-    section(&mut out, "NODE", name, table.nodes.iter());
-    if !table.namespaces.is_empty() {
-        section(&mut out, "NAMESPACE", name, busiest(&table.namespaces).take(NAMESPACES));
+/// A column of numbers.
+struct Column {
+    heading: &'static str,
+    width: usize,
+    number: fn(&Line) -> Option<String>,
+}
+
+/// The most telling first: narrow terminals have no room for the last ones.
+const COLUMNS: [Column; 5] = [
+    Column { heading: "CPU", width: 8, number: |line| line.cpu_millicores.map(millicores) },
+    Column { heading: "MEMORY", width: 11, number: |line| line.working_set_bytes.map(bytes) },
+    Column { heading: "RECEIVED/s", width: 12, number: |line| line.received_per_s.map(whole) },
+    Column { heading: "SENT/s", width: 12, number: |line| line.sent_per_s.map(whole) },
+    Column { heading: "THREADS", width: 9, number: |line| line.threads.map(|n| n.to_string()) },
+];
+
+/// How the room is shared out among a name and its numbers.
+struct Layout {
+    name: usize,
+    numbers: &'static [Column],
+}
+
+impl Layout {
+    fn of(columns: usize) -> Self {
+        let columns = columns.min(COLUMNS_MOST);
+        // Received without sent would be half of something.
+        for count in [5, 4, 2, 1] {
+            let numbers = COLUMNS.get(..count).unwrap_or_default();
+            let width: usize = numbers.iter().map(|column| column.width).sum();
+            if width + NAME_LEAST <= columns {
+                return Self { name: columns - width, numbers };
+            }
+        }
+        Self { name: columns, numbers: &[] }
     }
-    let title = format!("BUSIEST OF {} CONTAINERS", table.containers.len());
-    section(&mut out, &title, name, busiest(&table.containers).take(BUSIEST));
-    out
+
+    fn heading(&self, title: &str) -> String {
+        self.row(title, |column| column.heading.to_owned())
+    }
+
+    fn line(&self, line: &Line) -> String {
+        let number = |column: &Column| (column.number)(line).unwrap_or_else(|| "-".to_owned());
+        self.row(&shortened(&with_short_ids(&line.name), self.name), number)
+    }
+
+    fn row(&self, name: &str, number: impl Fn(&Column) -> String) -> String {
+        let name: String = name.chars().take(self.name).collect();
+        let numbers = self.numbers.iter().map(|column| {
+            let width = column.width;
+            format!("{:>width$}", number(column))
+        });
+        format!("{name:<width$}{}", numbers.collect::<String>(), width = self.name)
+            .trim_end()
+            .to_owned()
+    }
+}
+
+/// The table as lines: at most so many, and none wider.
+pub(crate) fn render(table: &Table, size: Size) -> Vec<String> {
+    let layout = Layout::of(size.columns);
+    let quarter = (size.rows / 4).max(1);
+    let mut lines = section(&layout, "NODE", busiest(&table.nodes).take(quarter));
+    if !table.namespaces.is_empty() {
+        lines.push(String::new());
+        let namespaces = busiest(&table.namespaces).take(quarter);
+        lines.extend(section(&layout, "NAMESPACE", namespaces));
+    }
+    let containers = without_parents(&table.containers);
+    let room = size.rows.saturating_sub(lines.len() + 2).min(BUSIEST);
+    let title = match containers.len() {
+        count if room < count => format!("BUSIEST OF {count} CONTAINERS"),
+        count => format!("{count} CONTAINERS"),
+    };
+    lines.push(String::new());
+    lines.extend(section(&layout, &title, busiest(containers).take(room)));
+    lines.truncate(size.rows);
+    lines
+}
+
+/// The same in one line, for a log.
+pub(crate) fn summary(table: &Table) -> String {
+    let says = |line: &Line| {
+        let cpu = line.cpu_millicores.map_or_else(|| "-".to_owned(), millicores);
+        let memory = line.working_set_bytes.map_or_else(|| "-".to_owned(), bytes);
+        format!("{} {cpu} {memory}", with_short_ids(&line.name))
+    };
+    let nodes: Vec<String> = table.nodes.iter().map(says).collect();
+    let containers = without_parents(&table.containers);
+    let count = containers.len();
+    let first: Vec<String> = busiest(containers).take(SUMMED_UP).map(says).collect();
+    format!("{}; busiest of {count} containers: {}", nodes.join(", "), first.join(", "))
+}
+
+fn section<'a>(layout: &Layout, title: &str, lines: impl Iterator<Item = &'a Line>) -> Vec<String> {
+    std::iter::once(layout.heading(title)).chain(lines.map(|line| layout.line(line))).collect()
 }
 
 /// Most CPU first, then most memory.
-fn busiest(lines: &[Line]) -> impl Iterator<Item = &Line> {
-    let mut sorted: Vec<&Line> = lines.iter().collect();
-    sorted.sort_by_key(|line| std::cmp::Reverse((line.cpu_millicores, line.working_set_bytes)));
+fn busiest<'a>(lines: impl IntoIterator<Item = &'a Line>) -> impl Iterator<Item = &'a Line> {
+    let mut sorted: Vec<&Line> = lines.into_iter().collect();
+    sorted.sort_by(|a, b| {
+        let of = |line: &Line| (line.cpu_millicores, line.working_set_bytes);
+        of(b).cmp(&of(a)).then_with(|| a.name.cmp(&b.name))
+    });
     sorted.into_iter()
 }
 
-fn section<'a>(out: &mut String, title: &str, width: usize, lines: impl Iterator<Item = &'a Line>) {
-    row(out, width, title, ["CPU", "MEMORY", "RECEIVED", "SENT", "THREADS"]);
-    for line in lines {
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let numbers = [
-            or_dash(line.cpu_millicores.map(|cpu| format!("{cpu}m"))),
-            or_dash(line.working_set_bytes.map(bytes)),
-            or_dash(line.received_per_s.map(bytes_per_second)),
-            or_dash(line.sent_per_s.map(bytes_per_second)),
-            or_dash(line.threads.map(|threads| threads.to_string())),
-        ];
-        row(out, width, &shortened(&line.name, width), numbers.each_ref().map(String::as_str));
-    }
-    out.push('\n');
+/// Slices and other mere parents say once more what their children say, and would always be the
+/// busiest. One with interfaces of its own, such as a pod without a name, says more than they.
+fn without_parents(lines: &[Line]) -> Vec<&Line> {
+    let names: BTreeSet<&str> = lines.iter().map(|line| &*line.name).collect();
+    let is_parent = |line: &&Line| {
+        let below = format!("{}/", line.name);
+        let first = names.range(&*below..).next();
+        line.received_per_s.is_none() && first.is_some_and(|name| name.starts_with(&below))
+    };
+    lines.iter().filter(|line| !is_parent(line)).collect()
 }
 
-fn row(out: &mut String, width: usize, name: &str, numbers: [&str; 5]) {
-    let [cpu, memory, received, sent, threads] = numbers;
-    let line = format!("{name:<width$}{cpu:>9}{memory:>11}{received:>11}{sent:>11}{threads:>8}\n");
-    out.push_str(&line);
+/// Ids as short as people know them from their runtimes.
+fn with_short_ids(name: &str) -> String {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let mut short = String::new();
+    let mut rest = name;
+    while let Some(first) = rest.chars().next() {
+        let run = rest.bytes().take_while(|byte| is_digit(*byte)).count();
+        let (taken, shown) = match run {
+            ID_DIGITS => (ID_DIGITS, ID_DIGITS_SHOWN),
+            0 => (first.len_utf8(), first.len_utf8()),
+            _ => (run, run),
+        };
+        short.push_str(rest.get(..shown).unwrap_or_default());
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    short
 }
 
 /// The end of a cgroup path says more than its beginning.
 fn shortened(name: &str, width: usize) -> String {
     let length = name.chars().count();
     let room = width.saturating_sub(1);
-    if length <= room {
+    if length <= room || room == 0 {
         return name.to_owned();
     }
     let end: String = name.chars().skip(length + 1 - room).collect();
     format!("…{end}")
+}
+
+fn millicores(amount: i64) -> String {
+    format!("{amount}m")
 }
 
 fn bytes(amount: i64) -> String {
@@ -109,34 +220,111 @@ fn bytes(amount: i64) -> String {
 }
 
 #[expect(clippy::as_conversions, reason = "shown to one digit")]
-fn bytes_per_second(rate: f64) -> String {
-    format!("{}/s", bytes(rate as i64).replace("iB", ""))
+fn whole(rate: f64) -> String {
+    bytes(rate as i64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ID: &str = "0f3c2d1e4b5a69788796a5b4c3d2e1f00f3c2d1e4b5a69788796a5b4c3d2e1f0";
+
     fn line(name: &str, cpu: Option<i64>) -> Line {
         Line { name: name.to_owned(), cpu_millicores: cpu, ..Line::default() }
+    }
+
+    fn containers(names: &[&str]) -> Table {
+        let containers = names.iter().map(|name| line(name, None)).collect();
+        Table { containers, ..Table::default() }
+    }
+
+    /// A table with much of everything, and the longest numbers.
+    fn full() -> Table {
+        let line = |number: usize| Line {
+            name: format!("/system.slice/a-very-long-name-{number}/docker/{ID}"),
+            cpu_millicores: Some(128_000),
+            working_set_bytes: Some((1 << 50) - 1),
+            received_per_s: Some(1_048_000.0),
+            sent_per_s: None,
+            threads: Some(4_194_304),
+        };
+        let lines: Vec<Line> = (0..100).map(line).collect();
+        Table { nodes: lines.clone(), namespaces: lines.clone(), containers: lines }
+    }
+
+    fn names(lines: &[String]) -> Vec<&str> {
+        lines.iter().filter_map(|line| line.split_whitespace().next()).collect()
     }
 
     #[test]
     fn the_busiest_come_first_and_absent_is_no_number() {
         let containers = vec![line("idle", Some(0)), line("burn", Some(250)), line("new", None)];
-        let text = render(&Table { containers, ..Table::default() }, 100);
-        let names: Vec<&str> =
-            text.lines().skip(3).filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(names, ["burn", "idle", "new"]);
-        assert!(text.contains("new  "), "{text}");
-        assert!(!text.contains("NAMESPACE"));
+        let table = Table { containers, ..Table::default() };
+        let lines = render(&table, Size { columns: 80, rows: 24 });
+        assert_eq!(names(&lines), ["NODE", "3", "burn", "idle", "new"]);
+        assert!(lines.last().unwrap().ends_with("       -"), "{lines:?}");
+        let lines = render(&table, Size { columns: 80, rows: 5 });
+        assert_eq!(names(&lines), ["NODE", "BUSIEST", "burn", "idle"]);
     }
 
     #[test]
-    fn no_line_is_wider_than_the_terminal() {
-        let nodes = vec![line(&"/system.slice/a".repeat(30), Some(1))];
-        let text = render(&Table { nodes, ..Table::default() }, 100);
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    fn no_line_is_wider_and_no_table_higher_than_the_terminal() {
+        for columns in 1..250 {
+            for rows in [1, 2, 5, 10, 24, 60] {
+                let lines = render(&full(), Size { columns, rows });
+                assert!(lines.len() <= rows, "{columns}x{rows}: {}", lines.len());
+                for line in &lines {
+                    assert!(line.chars().count() <= columns, "{columns}x{rows}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_fewer_columns() {
+        for (columns, headings) in [
+            (72, "NODE CPU MEMORY RECEIVED/s SENT/s THREADS"),
+            (71, "NODE CPU MEMORY RECEIVED/s SENT/s"),
+            (50, "NODE CPU MEMORY"),
+            (38, "NODE CPU"),
+            (20, "NODE"),
+        ] {
+            let lines = render(&full(), Size { columns, rows: 24 });
+            let words: Vec<&str> = lines[0].split_whitespace().collect();
+            assert_eq!(words.join(" "), headings, "{columns}");
+        }
+    }
+
+    #[test]
+    fn a_mere_parent_is_left_out_unless_it_has_interfaces_of_its_own() {
+        let mut table = containers(&["/a", "/a-b", "/a/c", "/pod", "/pod/c"]);
+        table.containers[3].received_per_s = Some(1.0);
+        let lines = render(&table, Size { columns: 80, rows: 24 });
+        assert_eq!(names(&lines), ["NODE", "4", "/a-b", "/a/c", "/pod", "/pod/c"]);
+    }
+
+    #[test]
+    fn ids_are_as_short_as_docker_shows_them() {
+        for (name, shown) in [
+            (format!("/docker/{ID}"), "/docker/0f3c2d1e4b5a"),
+            (format!("/system.slice/docker-{ID}.scope"), "/system.slice/docker-0f3c2d1e4b5a.scope"),
+            (format!("/a/{ID}0"), &*format!("/a/{ID}0")),
+            ("/deadbeef/ä".to_owned(), "/deadbeef/ä"),
+        ] {
+            assert_eq!(with_short_ids(&name), shown);
+        }
+    }
+
+    #[test]
+    fn a_summary_is_one_line() {
+        let table = Table {
+            nodes: vec![Line { working_set_bytes: Some(5 << 30), ..line("vm", Some(900)) }],
+            containers: vec![line("/a", Some(1)), line("/b", Some(2))],
+            ..Table::default()
+        };
+        let expected = "vm 900m 5.0 GiB; busiest of 2 containers: /b 2m -, /a 1m -";
+        assert_eq!(summary(&table), expected);
     }
 
     #[test]
@@ -144,6 +332,6 @@ mod tests {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(1536), "1.5 KiB");
         assert_eq!(bytes(5 << 30), "5.0 GiB");
-        assert_eq!(bytes_per_second(2048.9), "2.0 K/s");
+        assert_eq!(whole(2048.9), "2.0 KiB");
     }
 }

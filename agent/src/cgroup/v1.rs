@@ -178,6 +178,7 @@ impl CgroupV1 {
     ) -> Result<(), Gone> {
         let [bytes, operations] = if self.io_is_plain { IO_PLAIN } else { IO_WITH_BELOW };
         let disks = &mut self.disks;
+        disks.begin();
         let at = Location { mount, directory, name: bytes };
         let moved = files.read(&mut self.io_bytes, Pace::Hot, at, |text| {
             take_io(text, disks, |io, direction| match direction {

@@ -1,5 +1,7 @@
 //! A cgroup of v2: one directory with the files of all controllers that are on.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use super::{Activity, Disks, Extent, PressureFiles, Stillness};
 use crate::{
     host::{
@@ -37,6 +39,9 @@ pub struct CgroupV2 {
     threads: HeldFile,
     threads_limit: HeldFile,
     pressure: PressureFiles,
+    controllers: HeldFile,
+    /// Hash of the list of controllers when it was last read.
+    known_controllers: Option<u64>,
 }
 
 impl CgroupV2 {
@@ -58,6 +63,7 @@ impl CgroupV2 {
         let (cpu, memory) = (reading.cpu_stat.usage_ns, reading.memory_usage);
         let activity = self.stillness.observe(cpu, memory, extent);
         let disks = &mut self.disks;
+        disks.begin();
         files.read(&mut self.io_stat, Pace::Hot, at("io.stat"), |text| {
             io_stat_v2::each(text, |device, io| {
                 if let Some(place) = disks.of(device) {
@@ -91,6 +97,14 @@ impl CgroupV2 {
 
     fn read_slow(&mut self, files: &mut Files, mount: &str, directory: &str) -> Result<(), Gone> {
         let at = |name| Location { mount, directory, name };
+        // A controller that is switched on brings its files.
+        let controllers =
+            files.read(&mut self.controllers, Pace::Slow, at("cgroup.controllers"), |text| {
+                Ok(hash(text))
+            })?;
+        if std::mem::replace(&mut self.known_controllers, controllers) != controllers {
+            self.try_again();
+        }
         let reading = &mut self.reading;
         let slow = Pace::Slow;
         reading.cpu_limit =
@@ -121,8 +135,15 @@ impl CgroupV2 {
             &mut self.io_stat,
             &mut self.threads,
             &mut self.threads_limit,
+            &mut self.controllers,
         ];
         files.into_iter().for_each(HeldFile::try_again);
         self.pressure.try_again();
     }
+}
+
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }

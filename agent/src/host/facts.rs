@@ -48,11 +48,33 @@ pub fn boot_id(host_root: &Path) -> Result<BootId, NoFact> {
     parse_boot_id(&text).ok_or(NoFact::NoBootId { path, text })
 }
 
-/// What the host calls itself. Kubernetes nodes may have another name, which must be given.
+/// What the host calls itself. Kubernetes nodes may have another name, which must be given. In a
+/// container the kernel tells the container's name wherever its file is, so that the host's own file
+/// is asked first.
 pub fn node_name(host_root: &Path) -> Result<NodeName, NoFact> {
-    let path = host_root.join("proc/sys/kernel/hostname");
-    let text = read(&path)?;
+    let of_file = host_root.join("etc/hostname");
+    let is_elsewhere = host_root != Path::new("/");
+    let of_file = is_elsewhere.then(|| read(&of_file).ok().map(|text| (of_file, text))).flatten();
+    let (path, text) = match of_file.filter(|(_, text)| NodeName::parse(text).is_ok()) {
+        Some(found) => found,
+        None => {
+            let path = host_root.join("proc/sys/kernel/hostname");
+            let text = read(&path)?;
+            (path, text)
+        }
+    };
     NodeName::parse(&text).map_err(|source| NoFact::NoName { path, text, source })
+}
+
+/// The process by which the host's mounts and interfaces are seen: its first, `/1`. Where that is
+/// hidden and the host is our own, `/self` sees the same.
+pub fn visible_process(host_root: &str) -> &'static str {
+    if host_root.is_empty() && are_processes_hidden(host_root) { "/self" } else { "/1" }
+}
+
+/// Whether other users' processes are hidden from this one (`hidepid`).
+pub fn are_processes_hidden(host_root: &str) -> bool {
+    std::fs::File::open(format!("{host_root}/proc/1/mountinfo")).is_err()
 }
 
 /// The kernel's release, for people. Not every tree that is read has it.
@@ -88,6 +110,17 @@ mod tests {
         assert_eq!(bytes, [1, 2, 3, 4, 5, 6, 0x47, 8, 0x89, 10, 11, 12, 13, 14, 15, 16]);
         for bad in ["", "01020304", "0102030405064708890a0b0c0d0e0f1g"] {
             assert_eq!(parse_boot_id(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_mounted_elsewhere_has_the_name_in_its_own_file() {
+        let host = tempfile::tempdir().unwrap();
+        for (file, name) in [("proc/sys/kernel/hostname", "container"), ("etc/hostname", "host")] {
+            let path = host.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, format!("{name}\n")).unwrap();
+            assert_eq!(node_name(host.path()).unwrap().as_str(), name);
         }
     }
 

@@ -28,9 +28,19 @@ const FILE_BYTES_MAX: usize = 8 << 20;
 /// files we read has 2 KiB, so a shorter piece is the last one.
 const LAST_PIECE_BYTES: usize = 2 << 10;
 
-/// Most readings between two tries to open a file that is not there. Controllers are switched on
-/// rarely, and every try costs an open.
+/// Most readings between two tries to open a file that was refused: memory or descriptors may have
+/// been short for a moment, and somebody may give the right to read it.
 const PATIENCE_MAX: u16 = 1024;
+
+/// Readings that are waited before the last try of a file that the kernel does not have: a runtime
+/// that was still making its directory is through by then. Where a kernel adds files later it says so
+/// elsewhere, and [`HeldFile::try_again`] is called; every try would cost an open.
+const fn patience_with_absent(pace: Pace) -> u16 {
+    match pace {
+        Pace::Hot => 2,
+        Pace::Slow => 1,
+    }
+}
 
 /// Where a file is: `mount` + `directory` + `/` + `name`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +95,8 @@ pub enum HeldFile {
     Unheld,
     /// Not there, or forbidden.
     Missing {
-        /// Readings until the next try.
-        wait: u16,
+        /// Readings until the next try; none when it is given up.
+        wait: Option<u16>,
         /// Readings that were to wait last time.
         waited: u16,
     },
@@ -100,12 +110,13 @@ impl HeldFile {
         }
     }
 
-    fn miss(&mut self) {
+    fn miss(&mut self, pace: Pace, reason: Reason) {
         let waited = match self {
             Self::Missing { waited, .. } => waited.saturating_mul(2).min(PATIENCE_MAX),
             _ => 1,
         };
-        *self = Self::Missing { wait: waited, waited };
+        let is_given_up = reason.is_absence() && patience_with_absent(pace) < waited;
+        *self = Self::Missing { wait: (!is_given_up).then_some(waited), waited };
     }
 }
 
@@ -163,7 +174,7 @@ impl Files {
         parse: impl FnOnce(&[u8]) -> Result<T, BadLine>,
     ) -> Option<T> {
         let mut file = HeldFile::Unheld;
-        let fd = self.open(&mut file, at).ok()??;
+        let fd = self.open(&mut file, Pace::Slow, at).ok()??;
         let length = self.read_into_buffer(&fd, at).ok()?;
         parse(self.buffer.get(..length).unwrap_or_default()).ok()
     }
@@ -173,6 +184,12 @@ impl Files {
     pub fn links(&mut self, mount: &str, directory: &str) -> Option<u64> {
         Location { mount, directory, name: "" }.write_directory(&mut self.path);
         stat(self.path.as_str()).ok().map(|stat| link_count(&stat))
+    }
+
+    /// The inode of a file; `None` when it is not there or may not be looked at.
+    pub fn inode(&mut self, at: Location<'_>) -> Option<u64> {
+        at.write(&mut self.path);
+        stat(self.path.as_str()).ok().map(|stat| stat.st_ino)
     }
 
     /// The length of the text in the buffer.
@@ -190,12 +207,13 @@ impl Files {
                 }
                 result
             }
-            HeldFile::Missing { wait, .. } if 0 < *wait => {
+            HeldFile::Missing { wait: None, .. } => return Ok(None),
+            HeldFile::Missing { wait: Some(wait), .. } if 0 < *wait => {
                 *wait -= 1;
                 return Ok(None);
             }
             _ => {
-                let Some(fd) = self.open(file, at)? else { return Ok(None) };
+                let Some(fd) = self.open(file, pace, at)? else { return Ok(None) };
                 let result = read_to_end(&fd, &mut self.buffer);
                 *file = match self.budget.permit(pace) {
                     Some(permit) => HeldFile::Held(fd, permit),
@@ -208,19 +226,24 @@ impl Files {
         match result {
             Ok(length) => Ok(Some(length)),
             Err(reason) => {
-                self.refused(file, at, reason)?;
+                self.refused(file, pace, at, reason)?;
                 Ok(None)
             }
         }
     }
 
-    fn open(&mut self, file: &mut HeldFile, at: Location<'_>) -> Result<Option<OwnedFd>, Gone> {
+    fn open(
+        &mut self,
+        file: &mut HeldFile,
+        pace: Pace,
+        at: Location<'_>,
+    ) -> Result<Option<OwnedFd>, Gone> {
         at.write(&mut self.path);
         self.opened += 1;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         match openat(CWD, self.path.as_str(), flags, Mode::empty()) {
             Ok(fd) => Ok(Some(fd)),
-            Err(errno) => self.refused(file, at, Reason::Refused(errno)).map(|()| None),
+            Err(errno) => self.refused(file, pace, at, Reason::Refused(errno)).map(|()| None),
         }
     }
 
@@ -237,14 +260,18 @@ impl Files {
     fn refused(
         &mut self,
         file: &mut HeldFile,
+        pace: Pace,
         at: Location<'_>,
         reason: Reason,
     ) -> Result<(), Gone> {
         let was_held = matches!(file, HeldFile::Held(..));
         let was_there = was_held || matches!(file, HeldFile::Unheld);
-        file.miss();
+        file.miss(pace, reason);
         match reason {
-            Reason::Refused(Errno::NOENT | Errno::NODEV | Errno::SRCH) => {
+            // The kernel has the file and not the feature: pressure when booted with psi=0, the
+            // processes of a threaded group.
+            Reason::Refused(Errno::OPNOTSUPP) => Ok(()),
+            _ if reason.is_absence() => {
                 at.write(&mut self.path);
                 // The file that was held is dead, and yet there is one: its directory was made anew.
                 let is_another = was_held && stat(self.path.as_str()).is_ok();
@@ -252,9 +279,6 @@ impl Files {
                 let is_gone = was_there && stat(self.path.as_str()).is_err();
                 if is_another || is_gone { Err(Gone) } else { Ok(()) }
             }
-            // The kernel has the file and not the feature: pressure when booted with psi=0, the
-            // processes of a threaded group.
-            Reason::Refused(Errno::OPNOTSUPP) => Ok(()),
             _ => {
                 at.write(&mut self.path);
                 self.unreadable.count(at.name, &self.path, reason);

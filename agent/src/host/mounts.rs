@@ -5,7 +5,10 @@
 
 use std::{fmt, path::Path};
 
-use crate::parse::{line::BadLine, mountinfo};
+use crate::parse::{
+    line::BadLine,
+    mountinfo::{self, Mount},
+};
 
 /// How a host lays its cgroups out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,25 +73,17 @@ impl Hierarchies {
     /// is seen by this process.
     pub fn find(mountinfo: &[u8], host_root: &Path) -> Result<Self, NoHierarchies> {
         let mut v1 = MountsV1::default();
-        mountinfo::each(mountinfo, |mount| {
-            let Some(point) = seen_at(host_root, mount.point) else { return };
-            match mount.kind {
-                b"cgroup2" => keep_first(&mut v1.unified, &point),
-                b"cgroup" => {
-                    for controller in mount.options.split(|byte| *byte == b',') {
-                        match controller {
-                            b"memory" => keep_first(&mut v1.memory, &point),
-                            b"cpu" => keep_first(&mut v1.cpu, &point),
-                            b"cpuacct" => keep_first(&mut v1.cpuacct, &point),
-                            b"blkio" => keep_first(&mut v1.blkio, &point),
-                            b"pids" => keep_first(&mut v1.pids, &point),
-                            _ => (),
-                        }
-                    }
+        // A container's part of a hierarchy may stand in the list before the whole of it: the list is
+        // in the order of numbers, which are given again.
+        for is_whole in [true, false] {
+            mountinfo::each(mountinfo, |mount| {
+                if (mount.root == b"/") == is_whole
+                    && let Some(point) = seen_at(host_root, mount.point)
+                {
+                    v1.keep(&mount, &point);
                 }
-                _ => (),
-            }
-        })?;
+            })?;
+        }
         if v1.controllers().next().is_some() {
             return Ok(Self::V1(v1));
         }
@@ -133,6 +128,25 @@ impl Hierarchies {
 }
 
 impl MountsV1 {
+    fn keep(&mut self, mount: &Mount<'_>, point: &str) {
+        match mount.kind {
+            b"cgroup2" => keep_first(&mut self.unified, point),
+            b"cgroup" => {
+                for controller in mount.options.split(|byte| *byte == b',') {
+                    match controller {
+                        b"memory" => keep_first(&mut self.memory, point),
+                        b"cpu" => keep_first(&mut self.cpu, point),
+                        b"cpuacct" => keep_first(&mut self.cpuacct, point),
+                        b"blkio" => keep_first(&mut self.blkio, point),
+                        b"pids" => keep_first(&mut self.pids, point),
+                        _ => (),
+                    }
+                }
+            }
+            _ => (),
+        }
+    }
+
     fn controllers(&self) -> impl Iterator<Item = &Box<str>> {
         let MountsV1 { memory, cpu, cpuacct, blkio, pids, unified: _ } = self;
         [memory, cpuacct, pids, cpu, blkio].into_iter().flatten()
@@ -195,6 +209,14 @@ mod tests {
         let text =
             line("/cg/pids", "cgroup", "rw,pids") + &line("/other/pids", "cgroup", "rw,pids");
         assert_eq!(find(&text).trees(), [Box::from("/host/cg/pids")]);
+    }
+
+    #[test]
+    fn the_whole_of_a_hierarchy_counts_before_a_part_of_it() {
+        let part = line("/var/lib/x", "cgroup2", "rw").replace(" / ", " /docker/x ");
+        let whole = line("/sys/fs/cgroup", "cgroup2", "rw");
+        assert_eq!(find(&(part.clone() + &whole)).trees(), ["/host/sys/fs/cgroup".into()]);
+        assert_eq!(find(&part).trees(), ["/host/var/lib/x".into()], "in a container it is all");
     }
 
     #[test]

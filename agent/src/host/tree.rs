@@ -41,6 +41,8 @@ pub struct Tree {
 
 #[derive(Debug)]
 struct Directory {
+    /// How many names its path has.
+    depth: usize,
     /// Below the mount; `/` is the mount itself.
     path: Box<str>,
     held: Option<(OwnedFd, Permit)>,
@@ -73,9 +75,11 @@ impl Tree {
         self.watched.len()
     }
 
-    /// Appends what came and went since the last look.
+    /// Appends what came and went since the last look, in directories of at most that depth; in the
+    /// root that is 0.
     pub fn look(
         &mut self,
+        depth: usize,
         budget: &Budget,
         unreadable: &mut Unreadable,
         changes: &mut Vec<Change>,
@@ -84,11 +88,18 @@ impl Tree {
         // New directories are appended, and looked into in the same turn.
         while let Some(directory) = self.watched.get_mut(index) {
             index += 1;
-            if !directory.must_be_listed(&self.mount, budget) {
+            if depth < directory.depth {
                 continue;
             }
             let first_change = changes.len();
-            if let Err(errno) = directory.list(&self.mount, changes) {
+            let listed = match directory.must_be_listed(&self.mount, budget) {
+                Ok(true) => directory.list(&self.mount, changes),
+                Ok(false) => continue,
+                // That it went is seen in its parent.
+                Err(errno) if Reason::Refused(errno).is_absence() => continue,
+                Err(errno) => Err(errno),
+            };
+            if let Err(errno) = listed {
                 let path = path_of(&self.mount, &directory.path);
                 unreadable.count("directory", &path, Reason::Refused(errno));
             }
@@ -140,20 +151,19 @@ pub fn path_of(mount: &str, path: &str) -> String {
 
 impl Directory {
     fn new(path: &str) -> Self {
-        Self { path: path.into(), held: None, links: 0, children: Vec::new(), stale: true }
+        let depth = path.split('/').filter(|name| !name.is_empty()).count();
+        Self { depth, path: path.into(), held: None, links: 0, children: Vec::new(), stale: true }
     }
 
-    /// Looks at the link count. A directory that cannot be looked at is not listed: that it went is
-    /// seen in its parent.
-    fn must_be_listed(&mut self, mount: &str, budget: &Budget) -> bool {
+    /// Looks at the link count.
+    fn must_be_listed(&mut self, mount: &str, budget: &Budget) -> rustix::io::Result<bool> {
         let stat = match &self.held {
             Some((fd, _)) => fstat(fd),
             None => self.open(mount, budget),
         };
-        let Ok(stat) = stat else { return false };
-        let links = link_count(&stat);
+        let links = link_count(&stat?);
         let is_new = std::mem::replace(&mut self.links, links) != links;
-        is_new | std::mem::take(&mut self.stale) | (links < 2)
+        Ok(is_new | std::mem::take(&mut self.stale) | (links < 2))
     }
 
     fn open(&mut self, mount: &str, budget: &Budget) -> rustix::io::Result<Stat> {
@@ -248,13 +258,14 @@ mod tests {
         root: tempfile::TempDir,
         tree: Tree,
         budget: Budget,
+        depth: usize,
     }
 
     impl Host {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
             let tree = Tree::new(root.path().to_str().unwrap(), |path| !path.ends_with("closed"));
-            Self { root, tree, budget: Budget::new(100) }
+            Self { root, tree, budget: Budget::new(100), depth: usize::MAX }
         }
 
         fn make(&self, path: &str) {
@@ -268,7 +279,7 @@ mod tests {
         /// What changed: `+` came, `-` went.
         fn look(&mut self) -> String {
             let mut changes = Vec::new();
-            self.tree.look(&self.budget, &mut Unreadable::default(), &mut changes);
+            self.tree.look(self.depth, &self.budget, &mut Unreadable::default(), &mut changes);
             let words = changes.iter().map(|change| match change {
                 Change::Came(path) => format!("+{path}"),
                 Change::Went(path) => format!("-{path}"),
@@ -324,6 +335,19 @@ mod tests {
         host.make("b");
         host.tree.forget("/a");
         assert_eq!(host.look(), "+/b");
+    }
+
+    #[test]
+    fn a_shallow_look_leaves_deep_changes_for_a_full_one() {
+        let mut host = Host::new();
+        host.make("a/b");
+        host.look();
+        host.depth = 1;
+        host.make("a/b/c");
+        host.make("a/d");
+        assert_eq!(host.look(), "+/a/d");
+        host.depth = usize::MAX;
+        assert_eq!(host.look(), "+/a/b/c");
     }
 
     #[test]

@@ -38,6 +38,20 @@ pub enum Reason {
     BadName,
     /// There is more of it than Tally carries.
     TooMany,
+    /// The kernel shows this user no processes but its own.
+    Hidden,
+    /// Its numbers are no processes here.
+    ForeignProcesses,
+}
+
+impl Reason {
+    /// Whether there is no such file, or no such feature behind it: no fault, and not likely to
+    /// change.
+    pub fn is_absence(self) -> bool {
+        use rustix::io::Errno;
+        let absent = [Errno::NOENT, Errno::NODEV, Errno::SRCH, Errno::OPNOTSUPP];
+        matches!(self, Self::Refused(errno) if absent.contains(&errno))
+    }
 }
 
 impl fmt::Display for Reason {
@@ -47,6 +61,15 @@ impl fmt::Display for Reason {
             Self::BadLine(line) => write!(out, "line {line} is not in the documented form"),
             Self::TooLarge => out.write_str("it is too large"),
             Self::BadName => out.write_str("its name is too long or has control characters"),
+            Self::Hidden => out.write_str(
+                "processes of other users are hidden from this one (hidepid): without them neither \
+                 the networks of containers nor the sandboxes of pods can be told",
+            ),
+            Self::ForeignProcesses => out.write_str(
+                "its processes are in another PID namespace: with neither that (docker run --pid host, \
+                 hostPID: true) nor the host's /proc below --host-root the networks of containers and \
+                 the sandboxes of pods cannot be told",
+            ),
             Self::TooMany => out.write_str("there are too many of its kind"),
         }
     }

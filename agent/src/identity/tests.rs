@@ -196,16 +196,19 @@ fn slices_and_mere_parents_are_groups_that_are_looked_into() {
 }
 
 #[test]
-fn scopes_are_groups_that_own_what_is_below() {
+fn scopes_and_systemds_containers_are_groups_that_own_what_is_below() {
     for path in [
         "/init.scope",
         "/user.slice/user-1000.slice/session-3.scope",
         "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope",
+        "/machine.slice/machine-web1.scope",
+        "/machine.slice/systemd-nspawn@web1.service",
         "/machine.slice/libpod-conmon-ID.scope",
         "/system.slice/crio-conmon-ID.scope",
     ] {
         check(path, &Is::Group, false);
         check(&format!("{path}/below"), &Is::Part, false);
+        check(&format!("{path}/payload/system.slice/docker-ID.scope"), &Is::Part, false);
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Only local filesystems that hold data are asked: a dead NFS server makes `statfs` hang forever,
 //! so neither network filesystems nor anything mounted below one is touched. A filesystem that
-//! is mounted in many places counts once, at its shortest mount point. `/` always counts.
+//! is mounted in many places counts once: where the whole of it is rather than where a part of it is
+//! bound, and of these at the shortest mount point. `/` always counts. A tmpfs can be full as well as
+//! a disk, but the many that runtimes and the kubelet mount belong to containers.
 //! A mount point must lead to the filesystem that mountinfo names there; if it does not, something
 //! covers it or this process does not see it.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use rustix::fs::{StatVfs, stat, statvfs};
+use rustix::fs::{FileType, StatVfs, stat, statvfs};
 use tally_proto::catalogue::{self as metric, MetricId};
 
 use crate::{
@@ -44,6 +46,22 @@ const LOCAL_KINDS: [&[u8]; 13] = [
 const REMOTE_KINDS: [&[u8]; 10] =
     [b"nfs", b"nfs4", b"cifs", b"smb3", b"ceph", b"9p", b"autofs", b"afs", b"lustre", b"glusterfs"];
 
+/// Parts of the tree in which a tmpfs is the system's own or a container's: the same that df's users
+/// leave out.
+const NO_TMPFS_IN: [&str; 11] = [
+    "/dev/pts",
+    "/proc",
+    "/sys",
+    "/run/containerd",
+    "/run/containers",
+    "/run/credentials",
+    "/run/docker",
+    "/run/netns",
+    "/run/user",
+    "/var/lib",
+    "/var/run",
+];
+
 /// Where the kubelet keeps what counts as ephemeral storage.
 const KUBELET_DIRECTORY: &str = "/var/lib/kubelet";
 
@@ -59,18 +77,20 @@ pub(super) struct Filesystems {
     host_root: Box<str>,
     /// Where the host's /proc is.
     proc: Box<str>,
+    /// A process in it that sees the host's mounts.
+    process: &'static str,
     mountinfo: HeldFile,
     /// Hash of the list of mounts that was last taken apart.
     known: Option<u64>,
     turn: u32,
     mounts: Vec<Filesystem>,
+    /// The device that holds what counts as ephemeral storage.
+    ephemeral: Option<DeviceNumber>,
 }
 
 #[derive(Debug)]
 struct Filesystem {
     device: DeviceNumber,
-    /// As the host sees it.
-    point: String,
     /// As this process sees it.
     path: String,
     resource: Option<ResourceNumber>,
@@ -88,14 +108,16 @@ struct Space {
 
 impl Filesystems {
     /// Of the host whose root is seen at `host_root`.
-    pub(super) fn new(host_root: &str) -> Self {
+    pub(super) fn new(host_root: &str, process: &'static str) -> Self {
         Self {
+            process,
             host_root: host_root.into(),
             proc: format!("{host_root}/proc").into(),
             mountinfo: HeldFile::default(),
             known: None,
             turn: 0,
             mounts: Vec::new(),
+            ephemeral: None,
         }
     }
 
@@ -111,7 +133,7 @@ impl Filesystems {
     }
 
     fn list(&mut self, files: &mut Files, columns: &mut Columns) {
-        let at = Location { mount: &self.proc, directory: "/1", name: "mountinfo" };
+        let at = Location { mount: &self.proc, directory: self.process, name: "mountinfo" };
         let known = &mut self.known;
         let found = files.read(&mut self.mountinfo, Pace::Slow, at, |text| {
             let mut hasher = DefaultHasher::new();
@@ -121,17 +143,18 @@ impl Filesystems {
             }
             let mut mounts = Vec::new();
             mountinfo::each(text, |mount| mounts.push(Candidate::new(&mount)))?;
-            Ok(Some(choose(mounts)))
+            let ephemeral = holding(&mounts, KUBELET_DIRECTORY);
+            Ok(Some((ephemeral, choose(mounts))))
         });
         // Unreadable, or the same as before.
-        let Ok(Some(Some(chosen))) = found else { return };
+        let Ok(Some(Some((ephemeral, chosen)))) = found else { return };
+        self.ephemeral = ephemeral;
         self.mounts = chosen
             .into_iter()
             .map(|(device, point)| Filesystem {
                 device,
                 path: format!("{}{point}", self.host_root),
                 resource: columns.resource(&point),
-                point,
                 space: None,
             })
             .filter(Filesystem::is_seen)
@@ -150,15 +173,10 @@ impl Filesystems {
             put(metric::FILESYSTEM_INODES, filesystem.resource, space.inodes);
             put(metric::FILESYSTEM_INODES_FREE, filesystem.resource, space.inodes_free);
         }
-        if let Some(space) = self.holding(KUBELET_DIRECTORY).and_then(|found| found.space) {
+        let is_it = |mount: &&Filesystem| Some(mount.device) == self.ephemeral;
+        if let Some(space) = self.mounts.iter().find(is_it).and_then(|found| found.space) {
             put(metric::EPHEMERAL_STORAGE_USAGE, None, space.used_bytes);
         }
-    }
-
-    /// The filesystem with the longest mount point above a directory.
-    fn holding(&self, directory: &str) -> Option<&Filesystem> {
-        let above = self.mounts.iter().filter(|mount| is_at_or_below(directory, &mount.point));
-        above.max_by_key(|mount| mount.point.len())
     }
 }
 
@@ -167,6 +185,10 @@ impl Filesystem {
     /// major 0 then, as no disk has.
     fn is_seen(&self) -> bool {
         let Ok(stat) = stat(self.path.as_str()) else { return false };
+        // In a container files such as /etc/hosts are mounts of the host's disk.
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return false;
+        }
         let (major, minor) = (rustix::fs::major(stat.st_dev), rustix::fs::minor(stat.st_dev));
         self.device == DeviceNumber { major, minor } || self.device.major == 0 && major == 0
     }
@@ -190,16 +212,22 @@ fn space(path: &str) -> Option<Space> {
 struct Candidate {
     device: DeviceNumber,
     point: String,
+    /// Not a part of it that is bound here.
+    is_whole: bool,
     is_local: bool,
     is_remote: bool,
 }
 
 impl Candidate {
     fn new(mount: &Mount<'_>) -> Self {
+        let point = mountinfo::path(mount.point).to_string_lossy().into_owned();
+        let is_own = point != "/dev"
+            && NO_TMPFS_IN.iter().all(|directory| !is_at_or_below(&point, directory));
         Self {
             device: mount.device,
-            point: mountinfo::path(mount.point).to_string_lossy().into_owned(),
-            is_local: LOCAL_KINDS.contains(&mount.kind),
+            is_whole: mount.root == b"/",
+            is_local: LOCAL_KINDS.contains(&mount.kind) || mount.kind == b"tmpfs" && is_own,
+            point,
             is_remote: REMOTE_KINDS.contains(&mount.kind) || mount.kind.starts_with(b"fuse"),
         }
     }
@@ -212,7 +240,10 @@ fn choose(mut mounts: Vec<Candidate>) -> Vec<(DeviceNumber, String)> {
     let remote: Vec<String> = remote.map(|mount| mount.point.clone()).collect();
     // The last mount at a point covers the others.
     mounts.reverse();
-    mounts.sort_by_key(|mount| mount.point.len());
+    // A root is often a part: a subvolume.
+    mounts.sort_by_key(|mount| {
+        (mount.point != "/", &*mount.point != "/" && !mount.is_whole, mount.point.len())
+    });
     let mut chosen: Vec<(DeviceNumber, String)> = Vec::new();
     for mount in mounts {
         let is_root = mount.point == "/" && !chosen.iter().any(|(_, point)| point == "/");
@@ -224,6 +255,13 @@ fn choose(mut mounts: Vec<Candidate>) -> Vec<(DeviceNumber, String)> {
         }
     }
     chosen
+}
+
+/// The device of the mount with the longest point above a directory, the last of equal ones. It may
+/// be a part that is bound there, of a filesystem that counts elsewhere.
+fn holding(mounts: &[Candidate], directory: &str) -> Option<DeviceNumber> {
+    let above = mounts.iter().filter(|mount| is_at_or_below(directory, &mount.point));
+    above.max_by_key(|mount| mount.point.len()).map(|mount| mount.device)
 }
 
 fn is_at_or_below(path: &str, directory: &str) -> bool {
@@ -254,9 +292,63 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_of_a_filesystem_counts_before_a_part_that_is_bound_elsewhere() {
+        let lines = [
+            "1 0 254:1 /x /x rw - ext4 /dev/vdb rw",
+            "2 0 254:1 / /mnt/disk rw - ext4 /dev/vdb rw",
+            "3 0 254:1 / /mnt/again rw - ext4 /dev/vdb rw",
+            "4 0 254:2 /only/a/part /y rw - ext4 /dev/vdc rw",
+        ];
+        assert_eq!(chosen(&lines), ["/mnt/disk", "/y"]);
+    }
+
+    #[test]
     fn the_kernels_own_filesystems_hold_no_data() {
-        let lines = ["1 0 0:21 / /proc rw - proc proc rw", "2 0 0:25 / /run rw - tmpfs run rw"];
+        let lines = ["1 0 0:21 / /proc rw - proc proc rw", "2 0 0:22 / /sys rw - sysfs sys rw"];
         assert!(chosen(&lines).is_empty());
+    }
+
+    #[test]
+    fn a_tmpfs_counts_unless_it_is_a_containers_or_the_systems() {
+        let lines = [
+            "1 0 0:25 / /run rw - tmpfs run rw",
+            "2 0 0:26 / /dev/shm rw - tmpfs shm rw",
+            "3 0 0:27 / /sys/fs/cgroup rw - tmpfs cg rw",
+            "4 0 0:28 / /run/user/1000 rw - tmpfs u rw",
+            "5 0 0:29 / /var/lib/kubelet/pods/1/volumes/kubernetes.io~secret/x rw - tmpfs t rw",
+            "6 0 0:30 / /run/containerd/io.containerd.grpc.v1.cri/sandboxes/a/shm rw - tmpfs s rw",
+            "9 0 0:32 / /dev rw - tmpfs dev rw",
+            "7 0 0:31 / /tmp rw - tmpfs t rw",
+            "8 0 254:1 / /var/lib/docker rw - ext4 /dev/vdb rw",
+        ];
+        assert_eq!(chosen(&lines), ["/tmp", "/run", "/dev/shm", "/var/lib/docker"]);
+    }
+
+    #[test]
+    fn the_last_root_counts_though_it_is_a_part() {
+        let lines = [
+            "1 0 0:2 / / rw - rootfs rootfs rw",
+            "2 0 0:30 /@ / rw - btrfs /dev/vda rw",
+            "3 0 0:30 /@home /home rw - btrfs /dev/vda rw",
+        ];
+        let mut mounts = Vec::new();
+        let text = lines.join("\n");
+        mountinfo::each(text.as_bytes(), |mount| mounts.push(Candidate::new(&mount))).unwrap();
+        let device = DeviceNumber { major: 0, minor: 30 };
+        assert_eq!(choose(mounts), [(device, "/".to_owned())]);
+    }
+
+    #[test]
+    fn ephemeral_storage_is_on_the_disk_that_is_bound_there() {
+        let root = "1 0 254:0 / / rw - ext4 /dev/vda rw\n";
+        let disk = "2 0 254:1 / /mnt/disk rw - ext4 /dev/vdb rw\n";
+        let bound = "3 0 254:1 /kubelet /var/lib/kubelet rw - ext4 /dev/vdb rw\n";
+        for (text, minor) in [(root.to_owned() + disk, 0), (root.to_owned() + disk + bound, 1)] {
+            let mut mounts = Vec::new();
+            mountinfo::each(text.as_bytes(), |mount| mounts.push(Candidate::new(&mount))).unwrap();
+            let device = DeviceNumber { major: 254, minor };
+            assert_eq!(holding(&mounts, KUBELET_DIRECTORY), Some(device));
+        }
     }
 
     #[test]

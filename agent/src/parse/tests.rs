@@ -28,6 +28,7 @@ fn parse_as_everything(text: &[u8]) {
         oom_kills::parse(text).is_ok(),
         pressure::parse(text).is_ok(),
         proc_stat::parse(text).is_ok(),
+        process_cgroup::each(text, |_| ()).is_ok(),
         process_stat::parse(text).is_ok(),
         processes::each(text, |_| ()).is_ok(),
         vmstat::parse(text).is_ok(),

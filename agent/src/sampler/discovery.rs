@@ -1,7 +1,9 @@
 //! Turns directories that came and went into entities that are declared and retired.
 //!
 //! The first tree is looked at every tick, the others when it changed and every slow turn: runtimes
-//! make a container's directory in all of them. Which path an entity retired from is not
+//! make a container's directory in all of them. What only another tree has, such as a service with
+//! nothing but a CPU limit, stands high in it, so that there the upper directories are looked at every
+//! tick too. Which path an entity retired from is not
 //! looked at again in the same tick: the runtime may be half-way through removing it.
 
 use tally_proto::{
@@ -31,6 +33,9 @@ use crate::{
         process_stat::{self, ProcessStat},
     },
 };
+
+/// Depth to which every tree is looked at every tick: the root, and the slices in it.
+const SHALLOW: usize = 1;
 
 /// The only process of a sandbox.
 const PAUSE: &[u8] = b"pause";
@@ -79,9 +84,11 @@ impl Discovery {
             admit_node(host, population, said);
         }
         for (place, tree) in self.trees.iter_mut().enumerate() {
-            if place == 0 || is_full || !self.changes.is_empty() {
-                tree.look(&host.files.budget, &mut host.files.unreadable, &mut self.changes);
-            }
+            let depth = match place == 0 || is_full || !self.changes.is_empty() {
+                true => usize::MAX,
+                false => SHALLOW,
+            };
+            tree.look(depth, &host.files.budget, &mut host.files.unreadable, &mut self.changes);
         }
         if self.changes.is_empty() {
             return;
@@ -139,6 +146,7 @@ impl Discovery {
             member.try_again();
             return;
         }
+        host.foreign.expire();
         let waits = self.retired.iter().any(|(retired, _)| retired == path)
             || matches!(identify(path).what, Identity::PodContainer(..))
                 && self.is_held_back(host, tick, path);
@@ -239,7 +247,7 @@ fn process_names(host: &mut Host, path: &str) -> Vec<Vec<u8>> {
 
 /// Something of some of a group's processes.
 fn process_stats<T>(host: &mut Host, path: &str, take: impl Fn(ProcessStat<'_>) -> T) -> Vec<T> {
-    let processes = first_processes(&mut host.files, &host.process_trees, path);
+    let processes = first_processes(host, path);
     let one = |process: u32| {
         let directory = format!("/{process}");
         let at = Location { mount: host.node.proc(), directory: &directory, name: "stat" };

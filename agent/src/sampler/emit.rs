@@ -80,7 +80,7 @@ fn put_disks(member: &mut Member, node: &Node, columns: &mut Columns, frame: &mu
     let (disks, resources) = member.disks(node, columns);
     let mut row = Row { entity, columns, frame };
     for (disk, resource) in disks.iter().zip(resources) {
-        let Some(resource) = *resource else { continue };
+        let Some(resource) = resource.filter(|_| disk.is_there) else { continue };
         let DeviceIo { read_bytes, write_bytes, read_operations, write_operations } = disk.io;
         for (metric, value) in [
             (metric::DISK_READ_BYTES, read_bytes),

@@ -146,22 +146,26 @@ impl Member {
             self.cgroup.read(&mut host.files, &host.hierarchies, path, extent)?;
             self.sample = self.cgroup.sample();
             if extent == Extent::Everything {
-                self.own_processes =
-                    self.processes.count(&mut host.files, &host.process_trees, path);
+                let counted = self.processes.count(&mut host.files, &host.process_trees, path);
+                // v1 leaves foreign processes out of its lists, so that these say nothing.
+                let is_told =
+                    !(host.foreign.are_foreign() && matches!(host.hierarchies, Hierarchies::V1(_)));
+                self.own_processes = counted.filter(|_| is_told);
             }
         }
         if self.kind == Kind::Node {
             let Host { node, files, columns, .. } = host;
             self.sample = node.read(files, columns, self.sample, extent == Extent::Everything);
         }
-        self.read_network(host);
+        self.read_network(host, extent);
         Ok(())
     }
 
     /// Reads the interfaces, if it has its own.
-    pub(super) fn read_network(&mut self, host: &mut Host) {
+    pub(super) fn read_network(&mut self, host: &mut Host, extent: Extent) {
         let OwnNetwork::Own(network) = &mut self.network else { return };
-        if network.read(&mut host.files, host.node.proc(), &mut host.columns) == Err(Gone) {
+        let read = network.read(&mut host.files, host.node.proc(), &mut host.columns, extent);
+        if read == Err(Gone) {
             self.network = OwnNetwork::Unknown;
         }
     }
@@ -176,7 +180,7 @@ impl Member {
     /// Some of its own processes.
     pub(super) fn first_processes(&self, host: &mut Host) -> Vec<u32> {
         let Some(path) = &self.path else { return Vec::new() };
-        self.processes.first(&mut host.files, &host.process_trees, path)
+        self.processes.first(host, path)
     }
 
     /// Looks again for files that were not there.

@@ -14,7 +14,7 @@ use super::{
     numbers::Numbers,
     processes::is_at_or_below,
 };
-use crate::network::Network;
+use crate::{cgroup::Extent, network::Network};
 
 /// Turns in which a new entity's network is looked for at once; later it is only its slow turn.
 const EAGER_TURNS: u32 = 4;
@@ -177,7 +177,7 @@ impl Population {
             let found = self.network_of(host, index);
             if let (Some(network), Some(Some(member))) = (found, self.slots.get_mut(index)) {
                 member.network = network;
-                member.read_network(host);
+                member.read_network(host, Extent::Everything);
             }
         }
     }
@@ -185,10 +185,13 @@ impl Population {
     /// `None` when there is no process to ask.
     fn network_of(&self, host: &mut Host, index: usize) -> Option<OwnNetwork> {
         let member = self.slots.get(index)?.as_ref()?;
+        let are_counted = !host.foreign.are_foreign();
         let mut processes = match member.kind {
-            _ if member.all_processes == 0 => Vec::new(),
+            _ if are_counted && member.all_processes == 0 => Vec::new(),
             Kind::Pod(_) => self.processes_of_pod(host, member.number),
-            _ if member.own_processes.is_none_or(|count| count.processes == 0) => Vec::new(),
+            _ if are_counted && member.own_processes.is_none_or(|count| count.processes == 0) => {
+                Vec::new()
+            }
             _ => member.first_processes(host),
         };
         processes.sort_unstable();

@@ -2,13 +2,16 @@
 //!
 //! `cgroup.procs` lists only the group's own, so groups that belong to this one (docker in docker, a
 //! container's systemd) are counted as well. On v1 each tree has its own list; the first tree that
-//! has the group is asked, pids before the others.
+//! has the group is asked, pids before the others. To an agent in a PID namespace of its own the list
+//! tells how many there are and not which; the host's `/proc` may.
 
+use super::Host;
 use crate::{
     host::{
         descriptors::Pace,
         files::{Files, Gone, HeldFile, Location},
         tree::{Change, Tree},
+        unreadable::Reason,
     },
     identity::{Identity, identify},
     parse::{line::BadLine, processes},
@@ -65,13 +68,13 @@ impl Processes {
     }
 
     /// Some of the group's processes and its parts', the lowest first. Asked only about new groups.
-    pub(super) fn first(&self, files: &mut Files, trees: &[Box<str>], path: &str) -> Vec<u32> {
-        let mut found = first_processes(files, trees, path);
+    pub(super) fn first(&self, host: &mut Host, path: &str) -> Vec<u32> {
+        let mut found = first_processes(host, path);
         if found.is_empty()
             && let Some(parts) = &self.parts
         {
             for (part, _) in &parts.files {
-                found.append(&mut first_processes(files, trees, part));
+                found.append(&mut first_processes(host, part));
             }
         }
         found.sort_unstable();
@@ -97,7 +100,7 @@ impl Processes {
 impl Parts {
     fn count(&mut self, files: &mut Files) -> u64 {
         let mut changes = Vec::new();
-        self.tree.look(&files.budget, &mut files.unreadable, &mut changes);
+        self.tree.look(usize::MAX, &files.budget, &mut files.unreadable, &mut changes);
         for change in changes {
             match change {
                 Change::Came(path) if identify(&path).what == Identity::Part => {
@@ -132,18 +135,32 @@ pub(super) fn is_at_or_below(path: &str, above: &str) -> bool {
 }
 
 /// The lowest of a group's own processes, in the first tree that lists any.
-pub(super) fn first_processes(files: &mut Files, trees: &[Box<str>], path: &str) -> Vec<u32> {
-    for mount in trees {
-        let at = Location { mount, directory: path, name: FILE };
-        let mut found = Vec::new();
-        let listed = files.read_once(at, |text| processes::each(text, |id| found.push(id)));
-        if listed.is_some() && !found.is_empty() {
-            found.sort_unstable();
-            found.truncate(PROCESSES_ASKED_MAX);
-            return found;
+pub(super) fn first_processes(host: &mut Host, path: &str) -> Vec<u32> {
+    let Host { process_trees, files, node, foreign, .. } = host;
+    let mut found = Vec::new();
+    if foreign.are_foreign() {
+        found = foreign.of(files, node.proc(), path);
+    } else {
+        for mount in process_trees {
+            let at = Location { mount, directory: path, name: FILE };
+            let listed = files.read_once(at, |text| {
+                if processes::count(text) != 0 {
+                    processes::each(text, |id| found.push(id))?;
+                    return Ok(found.is_empty());
+                }
+                Ok(false)
+            });
+            if listed == Some(true) {
+                files.unreadable.count(FILE, &at.to_string(), Reason::ForeignProcesses);
+            }
+            if !found.is_empty() {
+                break;
+            }
         }
     }
-    Vec::new()
+    found.sort_unstable();
+    found.truncate(PROCESSES_ASKED_MAX);
+    found
 }
 
 fn read_count(

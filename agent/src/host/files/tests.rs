@@ -34,18 +34,39 @@ fn without_descriptors_it_is_opened_each_time() {
     }
 }
 
+/// The readings, counted from 1, that tried to open a file.
+fn tries(file: &mut HeldFile, pace: Pace, at: Location<'_>, readings: u64) -> (Vec<u64>, Files) {
+    let mut files = files(1);
+    let tries = (1..=readings).filter(|_| {
+        let before = files.opened;
+        assert_eq!(files.read(file, pace, at, parse_number), Ok(None));
+        before < files.opened
+    });
+    (tries.collect(), files)
+}
+
 #[test]
-fn a_missing_file_is_absent_and_tried_again_ever_more_seldom() {
+fn a_file_that_the_kernel_lacks_is_soon_given_up_and_no_fault() {
     let mount = tempfile::tempdir().unwrap();
-    let (mut files, mut file) = (files(1), HeldFile::default());
-    let tries: Vec<u64> = (0..12)
-        .map(|_| {
-            assert_eq!(files.read(&mut file, Pace::Hot, at(&mount, "/"), parse_number), Ok(None));
-            files.opened
-        })
-        .collect();
-    assert_eq!(tries, [1, 1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4]);
-    assert!(files.unreadable.faults().is_empty(), "older kernels lack files: no fault");
+    for (pace, expected) in [(Pace::Hot, &[1, 3, 6][..]), (Pace::Slow, &[1, 3])] {
+        let mut file = HeldFile::default();
+        let (found, files) = tries(&mut file, pace, at(&mount, "/"), 5000);
+        assert_eq!(found, expected);
+        assert!(files.unreadable.faults().is_empty());
+        file.try_again();
+        assert_eq!(tries(&mut file, pace, at(&mount, "/"), 1).0, [1]);
+    }
+}
+
+#[test]
+fn a_file_that_is_refused_is_tried_ever_more_seldom_but_never_given_up() {
+    let mount = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("pids.current", mount.path().join("pids.current")).unwrap();
+    let (found, files) = tries(&mut HeldFile::default(), Pace::Hot, at(&mount, "/"), 5000);
+    assert_eq!(found[..8], [1, 3, 6, 11, 20, 37, 70, 135]);
+    assert_eq!(found[found.len() - 2..], [3084, 4109]);
+    let [fault] = files.unreadable.faults() else { panic!("one fault") };
+    assert_eq!(fault.count, u64::try_from(found.len()).unwrap());
 }
 
 #[test]
