@@ -1,8 +1,8 @@
 //! What the command line says.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, thread};
 
-use clap::Parser;
+use clap::{Parser, value_parser};
 use tally_proto::tick::Resolution;
 
 use super::{meter::METRICS_MOST, shape::Shape};
@@ -40,6 +40,9 @@ pub struct Arguments {
     /// and this. Agents read at the tick and send at once, so it is what their clocks differ by.
     #[arg(long, value_name = "MS", default_value_t = 50)]
     pub jitter: u64,
+    /// Threads that play the nodes. Not set: half of the cores, the rest is the aggregator's.
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=64))]
+    pub threads: Option<u32>,
     /// Ticks before the measurement begins: connecting and the first, absolute frames are not part
     /// of it.
     #[arg(long, default_value_t = 3)]
@@ -83,6 +86,13 @@ aggregator's CPU seconds, microseconds an entity and cycle, and memory; freshnes
 on a node until REST shows it); and with --query latencies of each kind of question.";
 
 impl Arguments {
+    /// Threads that play the nodes.
+    pub fn threads(&self) -> usize {
+        let cores = || thread::available_parallelism().map_or(1, usize::from);
+        self.threads
+            .map_or_else(|| cores().div_ceil(2), |count| usize::try_from(count).unwrap_or(1))
+    }
+
     /// The cluster to play.
     #[expect(clippy::as_conversions, reason = "saturates: a share of 0 to 100 percent")]
     pub fn shape(&self) -> Shape {

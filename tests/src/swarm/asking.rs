@@ -1,15 +1,16 @@
 //! Questions under load: one after the other on one connection, as a tool asks them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::watch;
+use tally_proto::tick::UnixMs;
 
 use super::{
     clock::Clock,
     http::{Answer, HttpClient, HttpError},
     names,
+    punctuality::Verdict,
     quantiles::{Quantiles, rounded},
     random::Random,
     shape::{NAMESPACES, Shape},
@@ -86,6 +87,8 @@ pub struct Export {
     pub bytes: u64,
     /// Until its last byte.
     pub seconds: f64,
+    /// Both together.
+    pub megabytes_per_second: f64,
 }
 
 /// What the questions took.
@@ -95,36 +98,50 @@ pub struct Asked {
     pub latencies: BTreeMap<&'static str, Quantiles>,
     /// `metric-export`, one after the other.
     pub exports: Vec<Export>,
+    /// How much longer than it wanted the asking thread slept between questions: answers wait as
+    /// long for it, and that is no fault of the aggregator.
+    pub overslept: Option<Quantiles>,
+    /// How late frames were sent meanwhile.
+    pub punctuality: Option<Verdict>,
 }
 
-/// Asks until told to stop, then exports everything a few times.
-pub async fn ask(
-    rest: &str,
-    shape: Shape,
-    clock: Clock,
-    stop: watch::Receiver<bool>,
-) -> Result<Asked, AskError> {
+/// Asks until `end`, then exports everything a few times. It sleeps as a thread, not as a task:
+/// nothing else runs on its runtime.
+pub async fn ask(rest: &str, shape: Shape, clock: Clock, end: UnixMs) -> Result<Asked, AskError> {
     let client = HttpClient::connect(rest).await;
     let client = client.map_err(|source| AskError::Http { path: rest.to_owned(), source })?;
     let mut asker = Asker { client, shape, clock, random: Random::new(shape.seed, u64::MAX) };
     let pods = asker.pods_by_namespace().await?;
     let mut found: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
-    while !*stop.borrow() {
+    let mut overslept = Vec::new();
+    while clock.unix() < end {
         for (kind, name) in KINDS {
             let path = asker.path(kind, &pods);
             let (took, _) = asker.get(&path).await?;
             found.entry(name).or_default().push(took);
-            tokio::time::sleep(PAUSE).await;
+            let begun = clock.elapsed();
+            thread::sleep(PAUSE);
+            overslept.push(clock.elapsed().saturating_sub(begun + PAUSE));
         }
     }
     let mut exports = Vec::new();
     for _ in 0..EXPORTS {
         let (took, answer) = asker.get("/api/v1/metric-export").await?;
-        exports.push(Export { bytes: answer.bytes, seconds: rounded(took.as_secs_f64()) });
+        exports.push(Export::of(answer.bytes, took));
     }
     let latencies =
         found.into_iter().filter_map(|(name, all)| Some((name, Quantiles::of(all)?))).collect();
-    Ok(Asked { latencies, exports })
+    let overslept = Quantiles::of(overslept);
+    Ok(Asked { latencies, exports, overslept, punctuality: None })
+}
+
+impl Export {
+    #[expect(clippy::as_conversions, reason = "figures for people")]
+    fn of(bytes: u64, took: Duration) -> Self {
+        let seconds = took.as_secs_f64();
+        let megabytes_per_second = rounded(bytes as f64 / 1e6 / seconds);
+        Self { bytes, seconds: rounded(seconds), megabytes_per_second }
+    }
 }
 
 struct Asker {

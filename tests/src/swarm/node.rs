@@ -1,28 +1,24 @@
 //! One simulated node: what it declares, and a frame for each tick, packed as an agent packs it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tally_proto::{
-    columns::{Builder, Columns, Packer},
-    declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    columns::{Columns, Packer},
+    declaration::{Declared, EntityDeclaration, EntityNumber},
     message::{BootId, Declarations, Hello, PackedFrame, Run, Sequence},
-    metric::{Labels, MetricName},
     name::{BadName, NodeName},
     tick::{Resolution, Tick, UnixMs},
 };
 
 use super::{
     habit::{Container, CpuUnit},
-    meter::{Meter, Meters, of_containers, of_networked},
+    meter::Meters,
     names::{self, ContainerIdentity, PodIdentity},
     random::Random,
+    reading::{self, Plan, Reading},
     shape::Shape,
 };
-
-/// Disk, as the label of disk metrics has it.
-const DISK: &str = "vda";
-
-/// Microseconds that an agent takes to read one cgroup.
-const READ_US: i64 = 27;
 
 /// When the entities of the first tick started, in milliseconds since the epoch: the same always,
 /// so that a seed decides every byte.
@@ -34,14 +30,15 @@ pub struct Node {
     /// Its name.
     pub name: NodeName,
     shape: Shape,
+    plan: Arc<Plan>,
     number: u32,
     random: Random,
     unit: CpuUnit,
     pods: Vec<Pod>,
     free: Vec<(ContainerIdentity, Container)>,
-    builder: Builder,
+    /// What the pods counted that are gone: the node's own counters never go back.
+    gone: Meters,
     packer: Packer,
-    packed: Vec<u8>,
     sequence: Sequence,
     /// Pods that were replaced and not declared yet.
     replaced: Vec<usize>,
@@ -68,8 +65,14 @@ pub struct Said {
 }
 
 impl Node {
-    /// The `number`-th node of a cluster. Every second node counts CPU time as cgroup v2 does.
+    /// The `number`-th node of a cluster.
     pub fn new(shape: Shape, number: u32) -> Result<Self, BadName> {
+        Self::of(shape, &Arc::new(Plan::of(&shape)), number)
+    }
+
+    /// The `number`-th node of a cluster, whose plan all nodes share. Every second node counts CPU
+    /// time as cgroup v2 does.
+    pub fn of(shape: Shape, plan: &Arc<Plan>, number: u32) -> Result<Self, BadName> {
         let mut random = Random::new(shape.seed, u64::from(number));
         let unit =
             if number.is_multiple_of(2) { CpuUnit::Microseconds } else { CpuUnit::Nanoseconds };
@@ -82,13 +85,13 @@ impl Node {
         Ok(Self {
             name: names::node(number)?,
             shape,
+            plan: Arc::clone(plan),
             number,
             unit,
             pods,
             free,
-            builder: Builder::new(),
+            gone: Meters::default(),
             packer: Packer::new(),
-            packed: Vec::new(),
             sequence: Sequence(0),
             replaced: Vec::new(),
             churn_due: random.below(1_000_000),
@@ -122,14 +125,18 @@ impl Node {
         }
         let declarations = if first { Some(self.all()) } else { self.declare_replaced() };
         self.sequence.0 += 1;
-        self.fill();
-        let frame = self.builder.finish();
-        let samples = samples(frame);
-        self.packed.clear();
-        self.packer.pack(frame, &mut self.packed);
-        let columns = Bytes::copy_from_slice(&self.packed);
-        let frame = PackedFrame { sequence: self.sequence, tick, columns };
-        Said { declarations, frame, samples }
+        let frame = PackedFrame { sequence: self.sequence, tick, columns: self.packed() };
+        Said { declarations, frame, samples: self.plan.samples() }
+    }
+
+    fn packed(&mut self) -> Bytes {
+        let Self { plan, random, packer, pods, free, gone, .. } = self;
+        let pack = |columns: &Columns| {
+            let mut packed = Vec::with_capacity(columns.layout.cells() * 2);
+            packer.pack(columns, &mut packed);
+            Bytes::copy_from_slice(&packed)
+        };
+        plan.read(random, |reading| fill(reading, pods, free, gone), pack)
     }
 
     fn replace_pods(&mut self, tick: Tick) {
@@ -139,8 +146,13 @@ impl Node {
             let pods = u64::try_from(self.pods.len()).unwrap_or(0);
             let place = usize::try_from(self.random.below(pods)).unwrap_or(0);
             if let Some(pod) = self.pods.get_mut(place)
-                && let Ok(new) = Pod::new(&mut self.random, self.shape, self.unit, tick.unix_ms())
+                && let Ok(mut new) =
+                    Pod::new(&mut self.random, self.shape, self.unit, tick.unix_ms())
             {
+                for (_, container) in &mut new.containers {
+                    container.restart(&mut self.random);
+                }
+                self.gone.add_counters(&pod.sum());
                 *pod = new;
                 self.replaced.push(place);
             }
@@ -164,7 +176,8 @@ impl Node {
                 Declared::FreeContainer { name: None, id, path: Some(path), image: None },
             )
         }));
-        Declarations { entities, columns: columns(self.shape.metrics), retired: Vec::new() }
+        let columns = reading::columns(self.shape.metrics);
+        Declarations { entities, columns, retired: Vec::new() }
     }
 
     /// The replaced pods, under the numbers of those that they replace.
@@ -190,50 +203,30 @@ impl Node {
     fn free_numbers(&self) -> impl Iterator<Item = EntityNumber> + use<> {
         (1 + self.shape.pods * (1 + self.shape.containers)..).map(EntityNumber)
     }
-
-    /// Puts every value where an agent puts it: column numbers follow from meters.
-    fn fill(&mut self) {
-        let metrics = self.shape.metrics;
-        let mut reading = Reading {
-            builder: &mut self.builder,
-            // An agent wakes some time after the tick and reads one cgroup after the other.
-            offset: self.random.between(60, 400),
-        };
-        let mut node = Meters::default();
-        let mut number = 1..;
-        for pod in &self.pods {
-            let mut own = Meters::default();
-            let pod_number = EntityNumber(number.next().unwrap_or(u32::MAX));
-            for (_, container) in &pod.containers {
-                let number = EntityNumber(number.next().unwrap_or(u32::MAX));
-                reading.put(&mut self.random, number, &container.meters, of_containers(metrics));
-                own.add(&container.meters);
-            }
-            reading.put(&mut self.random, pod_number, &own, of_networked(metrics));
-            node.add(&own);
-        }
-        for (_, container) in &self.free {
-            let number = EntityNumber(number.next().unwrap_or(u32::MAX));
-            reading.put(&mut self.random, number, &container.meters, of_containers(metrics));
-            node.add(&container.meters);
-        }
-        reading.put(&mut self.random, EntityNumber(0), &node, of_networked(metrics));
-    }
 }
 
-struct Reading<'a> {
-    builder: &'a mut Builder,
-    offset: i64,
-}
-
-impl Reading<'_> {
-    fn put(&mut self, random: &mut Random, entity: EntityNumber, meters: &Meters, which: &[Meter]) {
-        self.offset += READ_US + random.between(-3, 6);
-        self.builder.set(entity, ColumnNumber::READ_OFFSET, self.offset);
-        for meter in which {
-            self.builder.set(entity, column_of(*meter), meters[*meter]);
+/// Puts the values of all entities in the order of their numbers.
+fn fill(
+    reading: &mut Reading<'_>,
+    pods: &[Pod],
+    free: &[(ContainerIdentity, Container)],
+    gone: &Meters,
+) {
+    let mut node = gone.clone();
+    reading.networked(&node);
+    for pod in pods {
+        let own = pod.sum();
+        reading.networked(&own);
+        for (_, container) in &pod.containers {
+            reading.container(&container.meters);
         }
+        node.add(&own);
     }
+    for (_, container) in free {
+        reading.container(&container.meters);
+        node.add(&container.meters);
+    }
+    reading.node_again(&node);
 }
 
 impl Pod {
@@ -250,6 +243,15 @@ impl Pod {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { identity, started, containers })
+    }
+
+    /// What the pod's cgroup says: its containers together.
+    fn sum(&self) -> Meters {
+        let mut sum = Meters::default();
+        for (_, container) in &self.containers {
+            sum.add(&container.meters);
+        }
+        sum
     }
 
     fn declare(&self, number: EntityNumber, entities: &mut Vec<EntityDeclaration>) {
@@ -276,38 +278,9 @@ impl Pod {
     }
 }
 
-fn columns(metrics: usize) -> Vec<ColumnDeclaration> {
-    let mut meters: Vec<Meter> = of_containers(metrics).to_vec();
-    meters.extend(
-        of_networked(metrics).iter().filter(|meter| !of_containers(metrics).contains(meter)),
-    );
-    let declare = |meter: Meter| {
-        let metric = meter.metric().metric();
-        let labels = metric.labels.iter().map(|key| (*key, DISK));
-        Some(ColumnDeclaration {
-            number: column_of(meter),
-            metric: MetricName::parse(metric.name).ok()?,
-            labels: Labels::new(labels).ok()?,
-            floating: false,
-            cumulative: false,
-        })
-    };
-    meters.into_iter().filter_map(declare).collect()
-}
-
-fn column_of(meter: Meter) -> ColumnNumber {
-    ColumnNumber(1 + u32::try_from(meter.place()).unwrap_or(u32::MAX))
-}
-
-fn samples(frame: &Columns) -> u64 {
-    let columns = frame.layout.columns.iter().zip(&frame.values);
-    let counted = columns.filter(|(column, _)| column.number != ColumnNumber::READ_OFFSET);
-    counted.map(|(_, values)| u64::try_from(values.len()).unwrap_or(0)).sum()
-}
-
 #[cfg(test)]
 mod tests {
-    use tally_proto::columns::unpack;
+    use tally_proto::{columns::unpack, declaration::ColumnNumber};
 
     use super::*;
 
@@ -359,6 +332,18 @@ mod tests {
             }
         }
         assert!((40..=60).contains(&(changed * 100 / all)), "{}%", changed * 100 / all);
+    }
+
+    #[test]
+    fn the_nodes_counters_never_go_back_whatever_goes() {
+        let mut node = Node::new(SHAPE, 1).unwrap();
+        let (mut frame, mut last) = (Columns::default(), 0);
+        for tick in 0..100 {
+            unpack(&mut frame, &node.say(Tick(2_000_000_000 + tick)).frame.columns).unwrap();
+            let cpu_usage = frame.get(EntityNumber(0), ColumnNumber(1)).unwrap();
+            assert!(last <= cpu_usage, "tick {tick}");
+            last = cpu_usage;
+        }
     }
 
     #[test]
