@@ -30,6 +30,7 @@ use super::{
     report::{Moment, Report},
     shape::Shape,
     uplink::{Counts, Exchange, LastRead},
+    weather::Happened,
 };
 
 /// Nodes whose freshness is watched.
@@ -37,6 +38,10 @@ const WATCHED: u32 = 8;
 
 /// How long a started aggregator may take to listen.
 const START: Duration = Duration::from_secs(10);
+
+/// The most that nodes may send after the tick, of the resolution: what is sent must be
+/// acknowledged before the next.
+const JITTER_PERCENT: u64 = 80;
 
 /// How long questions are asked.
 const ASKING_TICKS: u32 = 15;
@@ -57,6 +62,11 @@ pub type Progress = fn(&str);
 pub async fn run(arguments: &Arguments, progress: Progress) -> anyhow::Result<Report> {
     let shape = arguments.shape();
     ensure!(shape.nodes != 0, "a cluster has at least one node: --nodes");
+    let resolution_ms = u64::from(shape.resolution_s) * 1000;
+    ensure!(
+        arguments.jitter <= resolution_ms / 100 * JITTER_PERCENT,
+        "--jitter is at most {JITTER_PERCENT} % of the resolution"
+    );
     descriptors::make_room(shape.nodes)?;
     let spawned = match &arguments.spawn {
         None => None,
@@ -74,8 +84,15 @@ pub async fn run(arguments: &Arguments, progress: Progress) -> anyhow::Result<Re
         rest: spawned.as_ref().map(|own| own.rest_url.clone()).or(arguments.rest.clone()),
         pid: spawned.as_ref().map(|own| own.pid).or(arguments.pid),
     };
-    let swarm =
-        Swarm { arguments, shape, target, clock: Clock::start(), counts: Arc::default(), progress };
+    let swarm = Swarm {
+        arguments,
+        shape,
+        target,
+        clock: Clock::start(),
+        counts: Arc::default(),
+        happened: Arc::default(),
+        progress,
+    };
     let report = swarm.play().await;
     if let Some(spawned) = spawned {
         spawned.stop().await?;
@@ -96,6 +113,7 @@ struct Swarm<'a> {
     target: Target,
     clock: Clock,
     counts: Arc<Counts>,
+    happened: Arc<Happened>,
     progress: Progress,
 }
 
@@ -147,6 +165,7 @@ impl Swarm<'_> {
             durations.push(age);
         }
         report.freshness = Quantiles::of(durations);
+        report.weather = Some(self.happened.record());
         Ok(report)
     }
 
@@ -205,6 +224,8 @@ impl Swarm<'_> {
         let (events_in, events) = mpsc::channel(count * 2);
         let orders = Orders {
             shape: self.shape,
+            weather: self.arguments.weather(),
+            happened: Arc::clone(&self.happened),
             plan: Arc::new(Plan::of(&self.shape)),
             resolution: self.arguments.resolution,
             run: u64::try_from(self.clock.unix().0)?,

@@ -36,15 +36,13 @@ pub enum AskError {
         /// Why there was no answer.
         source: HttpError,
     },
-    /// It was a refusal, or empty.
-    #[error("{path} answered {status} with {bytes} bytes")]
-    Answer {
+    /// It was a refusal.
+    #[error("{path} answered {status}")]
+    Refused {
         /// What was asked.
         path: String,
         /// The status.
         status: u16,
-        /// The length.
-        bytes: u64,
     },
 }
 
@@ -96,6 +94,9 @@ pub struct Export {
 pub struct Asked {
     /// By kind of question.
     pub latencies: BTreeMap<&'static str, Quantiles>,
+    /// Answers with nothing in them, which count nowhere else: of pods that were replaced and
+    /// nodes that are cut off. In calm weather there is none.
+    pub empty: u64,
     /// `metric-export`, one after the other.
     pub exports: Vec<Export>,
     /// How much longer than it wanted the asking thread slept between questions: answers wait as
@@ -113,12 +114,16 @@ pub async fn ask(rest: &str, shape: Shape, clock: Clock, end: UnixMs) -> Result<
     let mut asker = Asker { client, shape, clock, random: Random::new(shape.seed, u64::MAX) };
     let pods = asker.pods_by_namespace().await?;
     let mut found: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
-    let mut overslept = Vec::new();
+    let (mut overslept, mut empty) = (Vec::new(), 0);
     while clock.unix() < end {
         for (kind, name) in KINDS {
             let path = asker.path(kind, &pods);
-            let (took, _) = asker.get(&path).await?;
-            found.entry(name).or_default().push(took);
+            let (took, answer) = asker.get(&path).await?;
+            if answer.is_empty() {
+                empty += 1;
+            } else {
+                found.entry(name).or_default().push(took);
+            }
             let begun = clock.elapsed();
             thread::sleep(PAUSE);
             overslept.push(clock.elapsed().saturating_sub(begun + PAUSE));
@@ -132,7 +137,7 @@ pub async fn ask(rest: &str, shape: Shape, clock: Clock, end: UnixMs) -> Result<
     let latencies =
         found.into_iter().filter_map(|(name, all)| Some((name, Quantiles::of(all)?))).collect();
     let overslept = Quantiles::of(overslept);
-    Ok(Asked { latencies, exports, overslept, punctuality: None })
+    Ok(Asked { latencies, empty, exports, overslept, punctuality: None })
 }
 
 impl Export {
@@ -162,10 +167,8 @@ impl Asker {
             .await
             .map_err(|source| AskError::Http { path: path.to_owned(), source })?;
         let took = self.clock.elapsed().saturating_sub(begun);
-        // An empty list has two bytes: nothing that is asked for here is empty.
-        if answer.status != 200 || answer.bytes <= 4 {
-            let Answer { status, bytes, .. } = answer;
-            return Err(AskError::Answer { path: path.to_owned(), status, bytes });
+        if ![200, 404].contains(&answer.status) {
+            return Err(AskError::Refused { path: path.to_owned(), status: answer.status });
         }
         Ok((took, answer))
     }
@@ -175,12 +178,12 @@ impl Asker {
         for number in 0..NAMESPACES {
             let namespace = names::namespace(number);
             let path = format!("/api/v1/model/namespaces/{namespace}/pods");
-            // A small cluster may have no pod in it.
-            let Ok((_, answer)) = self.get(&path).await else { continue };
+            let (_, answer) = self.get(&path).await?;
             let pods: Vec<String> = serde_json::from_slice::<Value>(&answer.body)
                 .ok()
                 .and_then(|pods| serde_json::from_value(pods).ok())
                 .unwrap_or_default();
+            // A small cluster may have no pod in it.
             if !pods.is_empty() {
                 found.push((namespace, pods));
             }

@@ -1,15 +1,18 @@
 //! When one node sends: at each tick, or as fast as it is acknowledged.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tally_proto::tick::{Resolution, Tick, UnixMs};
 use tokio::sync::{Barrier, watch};
 
 use super::{
-    clock::Clock,
-    node::Node,
+    node::{Node, Said},
     punctuality::{Due, Punctuality},
-    uplink::{Message, Uplink, UplinkError},
+    uplink::{Exchange, Message, Uplink, UplinkError, Watched},
+    weather::{Happened, Outages},
 };
 
 /// Ticks that a node may be ahead of the slowest when sending flat out: the model's window must
@@ -63,7 +66,7 @@ impl Pace {
         after(tick, self.delay)
     }
 
-    /// Ticks after `tick` that are due already, when now is `late` after it was due.
+    /// Ticks that became due while the one before them still waited for its turn.
     fn passed(&self, late: Duration) -> u64 {
         late.as_secs() / u64::from(self.resolution.seconds())
     }
@@ -73,52 +76,148 @@ fn after(tick: Tick, delay: Duration) -> UnixMs {
     UnixMs(tick.unix_ms().0 + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Sends a frame at each tick until told to stop, and then waits for the last acknowledgement.
-pub async fn at_a_resolution(
-    mut node: Node,
-    mut uplink: Uplink,
-    pace: Pace,
-    clock: Clock,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), UplinkError> {
-    let mut tick = pace.first;
-    let mut made = node.say(tick);
-    loop {
-        if !wait(&mut uplink, clock.until(pace.due(tick)), &mut stop).await? {
-            return uplink.settle().await;
+/// A node that sends at a resolution.
+#[derive(Debug)]
+pub struct Steady {
+    /// The node.
+    pub node: Node,
+    /// Its stream; none while it is cut off.
+    pub uplink: Option<Uplink>,
+    /// Where to connect again.
+    pub exchange: Exchange,
+    /// This process, as the hello says it.
+    pub run: u64,
+    /// Who wants to know what it sent.
+    pub watched: Watched,
+    /// When it sends.
+    pub pace: Pace,
+    /// When it is cut off.
+    pub outages: Outages,
+    /// What happened to it is counted here.
+    pub happened: Arc<Happened>,
+}
+
+/// What a node kept while it was cut off.
+struct Away {
+    ticks: u64,
+    kept: Vec<Message>,
+}
+
+impl Steady {
+    /// Sends a frame at each tick until told to stop, then delivers what is left and waits for the
+    /// last acknowledgement.
+    pub async fn play(mut self, mut stop: watch::Receiver<bool>) -> Result<(), UplinkError> {
+        let mut tick = self.pace.first;
+        let mut made = self.node.say(tick);
+        let mut away = None;
+        while self.wait(self.pace.due(tick), &mut stop).await? {
+            tick = self.catch_up(tick);
+            made.frame.tick = tick;
+            self.count(&made);
+            away = match away {
+                None => self.send(tick, made).await?,
+                Some(away) => self.keep(tick, away, made).await?,
+            };
+            if !self.wait(after(tick, self.pace.make_after), &mut stop).await? {
+                break;
+            }
+            tick = self.pace.resolution.after(tick);
+            made = self.node.say(tick);
         }
-        // An agent that wakes too late reads once, for the tick that is due now.
-        let missed = pace.passed(clock.since(pace.due(tick)));
-        if let Some(counted) = pace.parts.of(tick) {
+        if let Some(away) = away {
+            self.come_back(away).await?;
+        }
+        match &mut self.uplink {
+            Some(uplink) => uplink.settle().await,
+            None => Ok(()),
+        }
+    }
+
+    /// An agent that wakes too late reads once, for the tick that is due by then.
+    fn catch_up(&self, tick: Tick) -> Tick {
+        let missed = self.pace.passed(self.exchange.clock.since(self.pace.due(tick)));
+        if let Some(counted) = self.pace.parts.of(tick) {
             counted.miss(missed);
         }
-        tick.0 += missed * u64::from(pace.resolution.seconds());
-        made.frame.tick = tick;
-        let due = pace.parts.of(tick).map(|counted| Due::new(pace.due(tick), counted));
+        Tick(tick.0 + missed * u64::from(self.pace.resolution.seconds()))
+    }
+
+    fn count(&self, made: &Said) {
+        let Happened { pods_replaced, containers_restarted, .. } = &*self.happened;
+        pods_replaced.fetch_add(made.pods_replaced, Ordering::Relaxed);
+        containers_restarted.fetch_add(made.containers_restarted, Ordering::Relaxed);
+    }
+
+    /// Sends a frame. It may be the last before an outage.
+    async fn send(&mut self, tick: Tick, made: Said) -> Result<Option<Away>, UplinkError> {
+        let Some(uplink) = &mut self.uplink else { return Ok(None) };
+        let due = self.pace.parts.of(tick).map(|counted| Due::new(self.pace.due(tick), counted));
         uplink.send(Message::from(made), due).await?;
-        if !wait(&mut uplink, clock.until(after(tick, pace.make_after)), &mut stop).await? {
-            return uplink.settle().await;
+        let Some(ticks) = self.outages.begin() else { return Ok(None) };
+        // What was said is on its way before the connection breaks; its answer is not heard.
+        tokio::task::yield_now().await;
+        self.uplink = None;
+        self.happened.outages.fetch_add(1, Ordering::Relaxed);
+        Ok(Some(Away { ticks, kept: vec![Message::from(self.node.again(tick))] }))
+    }
+
+    /// Keeps a frame. It may be the last of an outage.
+    async fn keep(
+        &mut self,
+        tick: Tick,
+        mut away: Away,
+        made: Said,
+    ) -> Result<Option<Away>, UplinkError> {
+        if let Some(counted) = self.pace.parts.of(tick) {
+            counted.keep_back();
         }
-        tick = pace.resolution.after(tick);
-        made = node.say(tick);
+        away.kept.push(Message::from(made));
+        away.ticks = away.ticks.saturating_sub(1);
+        if away.ticks != 0 {
+            return Ok(Some(away));
+        }
+        self.come_back(away).await?;
+        Ok(None)
+    }
+
+    /// Connects again and sends what was kept.
+    async fn come_back(&mut self, away: Away) -> Result<(), UplinkError> {
+        let hello = self.node.hello(self.pace.resolution, self.run);
+        let mut uplink = Uplink::open(&self.exchange, hello, self.watched.clone()).await?;
+        let late = u64::try_from(away.kept.len()).unwrap_or(0).saturating_sub(1);
+        for message in away.kept {
+            uplink.send(message, None).await?;
+        }
+        self.happened.frames_repeated.fetch_add(1, Ordering::Relaxed);
+        self.happened.frames_late.fetch_add(late, Ordering::Relaxed);
+        self.uplink = Some(uplink);
+        Ok(())
+    }
+
+    /// Takes acknowledgements until some time. False when it is time to stop.
+    async fn wait(
+        &mut self,
+        at: UnixMs,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<bool, UplinkError> {
+        let over = tokio::time::sleep(self.exchange.clock.until(at));
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                biased;
+                received = receive(&mut self.uplink) => received?,
+                () = &mut over => return Ok(true),
+                _ = stop.changed() => return Ok(false),
+            }
+        }
     }
 }
 
-/// Takes acknowledgements for some time. False when it is time to stop.
-async fn wait(
-    uplink: &mut Uplink,
-    time: Duration,
-    stop: &mut watch::Receiver<bool>,
-) -> Result<bool, UplinkError> {
-    let over = tokio::time::sleep(time);
-    tokio::pin!(over);
-    loop {
-        tokio::select! {
-            biased;
-            received = uplink.receive() => received?,
-            () = &mut over => return Ok(true),
-            _ = stop.changed() => return Ok(false),
-        }
+/// Takes one answer; waits for ever where there is no stream.
+async fn receive(uplink: &mut Option<Uplink>) -> Result<(), UplinkError> {
+    match uplink {
+        Some(uplink) => uplink.receive().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -14,12 +14,13 @@ use tokio::{
 };
 
 use super::{
-    cadence::{self, Pace, Parts, ROUND},
+    cadence::{self, Pace, Parts, ROUND, Steady},
     node::Node,
     random::Random,
     reading::Plan,
     shape::Shape,
     uplink::{Exchange, Message, Uplink, UplinkError, Watched},
+    weather::{Happened, Outages, Weather},
 };
 
 /// Connections that a crew opens at once: together they stay far below a listener's backlog, and
@@ -34,6 +35,10 @@ const MAKING: (f64, f64) = (0.35, 0.9);
 pub struct Orders {
     /// The cluster.
     pub shape: Shape,
+    /// What happens to it.
+    pub weather: Weather,
+    /// Where that is counted.
+    pub happened: Arc<Happened>,
     /// Where the frames' values stand.
     pub plan: Arc<Plan>,
     /// Time between ticks.
@@ -107,6 +112,7 @@ struct Connected {
     number: u32,
     node: Node,
     uplink: Uplink,
+    watched: Watched,
 }
 
 type Nodes = JoinSet<Result<(), UplinkError>>;
@@ -139,15 +145,17 @@ impl Crew {
             opening.spawn(async move {
                 let _place = room.acquire_owned().await;
                 let Orders { shape, plan, exchange, resolution, .. } = orders;
-                let mut node = Node::of(shape, &plan, number).context("cannot name a node")?;
+                let mut node = Node::of(shape, &plan, number)
+                    .context("cannot name a node")?
+                    .restarting(orders.weather.restarts_ppm);
                 let hello = node.hello(resolution, orders.run);
-                let mut uplink = Uplink::open(&exchange, hello, watched).await?;
+                let mut uplink = Uplink::open(&exchange, hello, watched.clone()).await?;
                 if orders.flat_out.is_none() {
                     let said = node.say(resolution.tick_at(exchange.clock.unix()));
                     uplink.send(Message::from(said), None).await?;
                     uplink.settle().await?;
                 }
-                anyhow::Ok(Connected { number, node, uplink })
+                anyhow::Ok(Connected { number, node, uplink, watched })
             });
         }
         let mut connected = Vec::with_capacity(opening.len());
@@ -158,13 +166,14 @@ impl Crew {
     }
 
     fn at_a_resolution(&self, connected: Vec<Connected>, begin: &Begin) -> Nodes {
-        let Orders { shape, resolution, jitter, exchange, .. } = &self.orders;
+        let Orders { shape, weather, resolution, jitter, exchange, run, happened, .. } =
+            &self.orders;
         let period = Duration::from_secs(u64::from(resolution.seconds()));
         let (making, made) = (period.mul_f64(MAKING.0), period.mul_f64(MAKING.1));
         let between =
             made.saturating_sub(making) / u32::try_from(connected.len().max(1)).unwrap_or(1);
         let mut nodes = Nodes::new();
-        for (place, Connected { number, node, uplink }) in (0..).zip(connected) {
+        for (place, Connected { number, node, uplink, watched }) in (0..).zip(connected) {
             let pace = Pace {
                 first: begin.first,
                 resolution: *resolution,
@@ -172,8 +181,17 @@ impl Crew {
                 make_after: making + between * place,
                 parts: begin.parts.clone(),
             };
-            let stop = self.orders.stop.clone();
-            nodes.spawn(cadence::at_a_resolution(node, uplink, pace, exchange.clock, stop));
+            let steady = Steady {
+                node,
+                uplink: Some(uplink),
+                exchange: exchange.clone(),
+                run: *run,
+                watched,
+                pace,
+                outages: Outages::new(*weather, shape.seed, number),
+                happened: Arc::clone(happened),
+            };
+            nodes.spawn(steady.play(self.orders.stop.clone()));
         }
         nodes
     }

@@ -11,6 +11,7 @@ use super::{
     quantiles::{Quantiles, rounded},
     shape::Shape,
     uplink::Counts,
+    weather::Record,
 };
 
 /// Everything.
@@ -54,6 +55,8 @@ pub struct Report {
     pub player: Player,
     /// From a reading on a node until REST showed it.
     pub freshness: Option<Quantiles>,
+    /// What happened to nodes, pods and containers, the warm-up included.
+    pub weather: Option<Record>,
     /// Questions under load.
     pub asked: Option<Asked>,
 }
@@ -164,6 +167,7 @@ impl Report {
                 Cost::between(shape, (frames, samples), seconds, before, after)
             }),
             freshness: None,
+            weather: None,
             asked: None,
         }
     }

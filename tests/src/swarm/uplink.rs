@@ -79,7 +79,7 @@ pub struct Message {
 
 impl From<Said> for Message {
     fn from(said: Said) -> Self {
-        let Said { declarations, frame, samples } = said;
+        let Said { declarations, frame, samples, .. } = said;
         Self {
             declarations: declarations
                 .into_iter()
