@@ -29,6 +29,9 @@ fn swarm(arguments: &Arguments) -> anyhow::Result<()> {
     if report.kept_up == Some(false) {
         bail!("the player did not keep up: see \"punctuality\"; --threads and --jitter may help");
     }
+    if report.sustained == Some(false) {
+        bail!("the aggregator did not keep up: frames were not acknowledged within their tick");
+    }
     Ok(())
 }
 

@@ -181,14 +181,17 @@ impl Swarm<'_> {
         let mut crews = self.start(self.members().0, Some(flat_out)).await?;
         (self.progress)("sending");
         let mut before = Moment::default();
-        for round in 0..=all / u64::try_from(ROUND)? {
-            tokio::select! {
-                biased;
-                _ = barrier.wait() => (),
-                failed = crews.failed() => return Err(failed),
-            }
+        for round in 0..all / u64::try_from(ROUND)? {
             if round == 1 {
                 before = self.moment()?;
+            }
+            // Its beginning and its end.
+            for _ in 0..2 {
+                tokio::select! {
+                    biased;
+                    _ = barrier.wait() => (),
+                    failed = crews.failed() => return Err(failed),
+                }
             }
         }
         Ok(Report::between(self.shape, true, &before, &self.moment()?))

@@ -110,7 +110,8 @@ whether the player kept up (\"kept_up\") and how late its frames left and were a
 seconds in and outside the kernel, microseconds an entity and cycle, context switches and memory of
 the aggregator, and what the player itself took; freshness (from the reading on a node until REST
 shows it); what happened to nodes, pods and containers; and with --query latencies of each kind of
-question. A player that did not keep up gives no share of a core, and ends with status 1.
+question. When the player or the aggregator did not keep up (\"sustained\" is false), there is no
+share of a core, and the status is 1.
 
 Each node is a connection, so an open file: the limit is raised when it is too low.";
 

@@ -156,7 +156,9 @@ impl Steady {
         let Some(ticks) = self.outages.begin() else { return Ok(None) };
         // What was said is on its way before the connection breaks; its answer is not heard.
         tokio::task::yield_now().await;
-        self.uplink = None;
+        if let Some(uplink) = self.uplink.take() {
+            uplink.cut();
+        }
         self.happened.outages.fetch_add(1, Ordering::Relaxed);
         Ok(Some(Away { ticks, kept: vec![Message::from(self.node.again(tick))] }))
     }
@@ -221,8 +223,8 @@ async fn receive(uplink: &mut Option<Uplink>) -> Result<(), UplinkError> {
     }
 }
 
-/// Sends prepared ticks as fast as they are acknowledged. All nodes wait for each other after
-/// every [`ROUND`] ticks.
+/// Sends prepared ticks as fast as they are acknowledged. All nodes wait for each other before and
+/// after every [`ROUND`] ticks: in between, nothing is under way.
 pub async fn flat_out(
     messages: Vec<Message>,
     mut uplink: Uplink,
@@ -235,7 +237,7 @@ pub async fn flat_out(
             uplink.send(message, None).await?;
         }
         uplink.settle().await?;
+        barrier.wait().await;
     }
-    barrier.wait().await;
     Ok(())
 }

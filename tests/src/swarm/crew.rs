@@ -28,7 +28,7 @@ use super::{
 const CONNECTING: usize = 16;
 
 /// When next frames are made, in parts of the resolution.
-const MAKING: (f64, f64) = (0.35, 0.9);
+const MAKING: (f64, f64) = (0.5, 0.9);
 
 /// What all crews do.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ pub struct Punctuality {
     due: AtomicU64,
     missed: AtomicU64,
     kept_back: AtomicU64,
+    unheard: AtomicU64,
     late: Histogram,
     acknowledged: Histogram,
 }
@@ -48,6 +49,11 @@ impl Due {
     pub fn acknowledged(&self, after: Duration) {
         self.counted.acknowledged.add(after);
     }
+
+    /// Its connection was cut before its acknowledgement could be read.
+    pub fn unheard(&self) {
+        self.counted.unheard.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Punctuality {
@@ -75,12 +81,14 @@ impl Punctuality {
         let expected = expected.map(|expected| expected.saturating_sub(ticks_missed + kept_back));
         let frames_due = expected.unwrap_or(became_due).max(became_due);
         let frames_unsent = frames_due.saturating_sub(count(&late));
-        let frames_unacknowledged = frames_due.saturating_sub(count(&acknowledged));
+        let frames_unacknowledged =
+            frames_due.saturating_sub(count(&acknowledged) + self.unheard.load(Ordering::Relaxed));
         let half_ms = f64::from(resolution_s) * 500.0;
         let in_time = late.as_ref().is_some_and(|late| late.p99_ms <= half_ms);
         let kept_up = in_time && ticks_missed == 0 && frames_unsent == 0;
         Verdict {
             kept_up,
+            sustained: kept_up && frames_unacknowledged == 0,
             ticks_missed,
             frames_due,
             frames_unsent,
@@ -96,6 +104,9 @@ impl Punctuality {
 pub struct Verdict {
     /// Every tick was played, and 99 of 100 frames left within half the resolution.
     pub kept_up: bool,
+    /// And the aggregator had acknowledged every frame before the next tick after them: it kept up
+    /// too.
+    pub sustained: bool,
     /// Ticks of a node for which nothing was sent, because the next was due already.
     pub ticks_missed: u64,
     /// Frames that should have been sent.
@@ -136,5 +147,19 @@ mod tests {
         check(&[1, 20, 30], 1, 5, false);
         check(&[1, 20, 30], 0, 5, false);
         check(&[], 0, 1, false);
+    }
+
+    #[test]
+    fn a_load_is_sustained_when_all_is_acknowledged_that_can_be_heard() {
+        let counted = Arc::new(Punctuality::default());
+        let sustained = || counted.verdict(1, None).sustained;
+        let [first, second] = [(); 2].map(|()| Due::new(UnixMs(0), &counted));
+        for due in [&first, &second] {
+            due.sent(Duration::ZERO);
+        }
+        first.acknowledged(Duration::ZERO);
+        assert!(!sustained());
+        second.unheard();
+        assert!(sustained());
     }
 }

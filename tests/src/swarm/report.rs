@@ -43,10 +43,12 @@ pub struct Report {
     pub samples_acknowledged_per_second: u64,
     /// Bytes of packed columns for each value.
     pub bytes_per_sample: f64,
-    /// Whether the player kept up. If not, the aggregator was not loaded as the numbers above say,
-    /// and what it used is not called a share of a core or a cost of an entity. Flat out there is
-    /// no time to keep.
+    /// Whether the player kept up: if not, the aggregator was not loaded as the numbers above say.
+    /// Flat out there is no time to keep.
     pub kept_up: Option<bool>,
+    /// Whether the aggregator kept up too. If not, what it used is not called a share of a core or
+    /// a cost of an entity.
+    pub sustained: Option<bool>,
     /// How late frames were sent and acknowledged.
     pub punctuality: Option<Verdict>,
     /// What the aggregator used.
@@ -70,7 +72,7 @@ pub struct Cost {
     pub cpu_user_seconds: f64,
     /// Of this, in the kernel.
     pub cpu_system_seconds: f64,
-    /// Share of one core. This and the three below are absent when the player did not keep up.
+    /// Share of one core. This and the three below are absent when the load was not sustained.
     pub cores: Option<f64>,
     /// CPU time for each entity at each tick.
     pub cpu_us_per_entity_cycle: Option<f64>,
@@ -161,6 +163,7 @@ impl Report {
             samples_acknowledged_per_second: per_second(after.acknowledged - before.acknowledged),
             bytes_per_sample: rounded((after.bytes - before.bytes) as f64 / samples as f64),
             kept_up: None,
+            sustained: None,
             punctuality: None,
             player: Player::between(frames, seconds, before.own, after.own),
             aggregator: usage.map(|(before, after)| {
@@ -172,10 +175,12 @@ impl Report {
         }
     }
 
-    /// Adds how punctual the player was. Where it was not, the aggregator's cost says nothing.
+    /// Adds how punctual frames and acknowledgements were. Where they were not, the aggregator's
+    /// CPU time says nothing about what the load costs.
     pub fn judge(&mut self, verdict: Verdict) {
         self.kept_up = Some(verdict.kept_up);
-        if !verdict.kept_up
+        self.sustained = Some(verdict.sustained);
+        if !verdict.sustained
             && let Some(cost) = &mut self.aggregator
         {
             cost.cores = None;

@@ -234,6 +234,13 @@ impl Uplink {
         Ok(())
     }
 
+    /// Breaks the connection, whatever is under way.
+    pub fn cut(self) {
+        for due in self.pending.iter().filter_map(|frame| frame.due.as_ref()) {
+            due.unheard();
+        }
+    }
+
     /// Why nothing can be sent any longer.
     async fn reason(&mut self) -> UplinkError {
         loop {
