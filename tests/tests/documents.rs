@@ -59,9 +59,11 @@ fn flags() {
     let mut text = String::from(
         "# Flags\n\nWritten from the programs' `--help`. A flag wins over its variable.\n",
     );
-    for command in
-        [tally_aggregator::settings::Flags::command(), tally_agent::settings::Flags::command()]
-    {
+    for command in [
+        tally_aggregator::settings::Flags::command(),
+        tally_agent::settings::Flags::command(),
+        tally_tests::swarm::arguments::Arguments::command(),
+    ] {
         write!(
             text,
             "\n## {}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n",
@@ -70,13 +72,13 @@ fn flags() {
         .unwrap();
         for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
             let Some(flag) = argument.get_long() else { continue };
-            let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            let variable = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
             let defaults: Vec<_> =
                 argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
             let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
             writeln!(
                 text,
-                "| `--{flag}` | `{}` | {} | {} |",
+                "| `--{flag}` | {} | {} | {} |",
                 variable.unwrap_or_default(),
                 defaults.join(" "),
                 help.replace('\n', " ").replace('|', "\\|"),

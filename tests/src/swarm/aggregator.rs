@@ -95,8 +95,14 @@ pub fn flat_out_window(resolution_s: u32) -> String {
 /// What a process has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Seconds of CPU time, in the kernel and outside.
-    pub cpu_s: f64,
+    /// Seconds of CPU time outside the kernel.
+    pub user_s: f64,
+    /// Seconds of CPU time in the kernel.
+    pub system_s: f64,
+    /// Times that a thread waited for something.
+    pub voluntary_switches: u64,
+    /// Times that a thread had to give way to another.
+    pub involuntary_switches: u64,
     /// Bytes of memory now.
     pub resident_bytes: u64,
     /// The most bytes of memory so far.
@@ -104,20 +110,34 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Of a process, from `/proc/PID/stat` and `/proc/PID/status`.
+    /// Of a process, from `/proc/PID/stat`, `/proc/PID/status` and the status of its threads.
     #[expect(clippy::as_conversions, reason = "a figure for people")]
     pub fn of(pid: u32) -> Result<Self, AggregatorError> {
         let pid = i32::try_from(pid).unwrap_or(0);
+        let seconds = |ticks: u64| ticks as f64 / procfs::ticks_per_second() as f64;
         let read = || {
             let process = Process::new(pid)?;
             let (stat, status) = (process.stat()?, process.status()?);
-            let ticks = (stat.utime + stat.stime) as f64;
-            Ok(Self {
-                cpu_s: ticks / procfs::ticks_per_second() as f64,
+            let mut usage = Self {
+                user_s: seconds(stat.utime),
+                system_s: seconds(stat.stime),
                 resident_bytes: status.vmrss.unwrap_or(0) * 1024,
                 peak_bytes: status.vmhwm.unwrap_or(0) * 1024,
-            })
+                ..Self::default()
+            };
+            for thread in process.tasks()? {
+                // A thread may end between the listing and the reading.
+                let Ok(status) = thread.and_then(|thread| thread.status()) else { continue };
+                usage.voluntary_switches += status.voluntary_ctxt_switches.unwrap_or(0);
+                usage.involuntary_switches += status.nonvoluntary_ctxt_switches.unwrap_or(0);
+            }
+            Ok(usage)
         };
         read().map_err(|source| AggregatorError::Usage(pid, source))
+    }
+
+    /// Seconds of CPU time.
+    pub fn cpu_s(&self) -> f64 {
+        self.user_s + self.system_s
     }
 }

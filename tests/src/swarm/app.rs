@@ -1,11 +1,15 @@
 //! Brings the parts of the swarm together: connects all nodes, lets them send, measures, asks.
+//!
+//! Nodes live on the threads of their crews. This thread waits, reads what processes use, and
+//! watches freshness; questions are asked on a thread of their own. So what is measured does not
+//! wait for the player.
 
-use std::{sync::Arc, time::Duration};
+use std::{process, sync::Arc, thread, time::Duration};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use tally_proto::tick::{Tick, UnixMs};
 use tokio::{
-    sync::{Barrier, Semaphore, mpsc, watch},
+    sync::{Barrier, mpsc, watch},
     task::JoinSet,
 };
 use tonic::transport::Endpoint;
@@ -13,21 +17,21 @@ use tonic::transport::Endpoint;
 use super::{
     aggregator::{Spawned, Usage, flat_out_window},
     arguments::Arguments,
-    asking,
-    cadence::{self, LastRead, Pace, ROUND},
+    asking::{self, Asked},
+    cadence::{Parts, ROUND},
     clock::Clock,
-    freshness,
+    crew::{self, Begin, Event, FlatOut, Member, Orders, flat_out_ticks},
+    descriptors, freshness,
     http::HttpClient,
-    node::Node,
+    names,
+    punctuality::Punctuality,
     quantiles::Quantiles,
-    random::Random,
+    reading::Plan,
     report::{Moment, Report},
     shape::Shape,
-    uplink::{Counts, Message, Uplink, UplinkError},
+    uplink::{Counts, Exchange, LastRead},
+    weather::Happened,
 };
-
-/// Connections being opened at once: more would overflow the listener's backlog.
-const CONNECTING: usize = 64;
 
 /// Nodes whose freshness is watched.
 const WATCHED: u32 = 8;
@@ -35,11 +39,21 @@ const WATCHED: u32 = 8;
 /// How long a started aggregator may take to listen.
 const START: Duration = Duration::from_secs(10);
 
+/// The most that nodes may send after the tick, of the resolution: what is sent must be
+/// acknowledged before the next.
+const JITTER_PERCENT: u64 = 80;
+
 /// How long questions are asked.
 const ASKING_TICKS: u32 = 15;
 
 /// Ages that wait to be collected.
 const AGES: usize = 1024;
+
+/// Usage is read this long before a tick, when all is quiet.
+const BEFORE_TICK_MS: i64 = 5;
+
+/// From the connection of the last node to the first tick.
+const BREATH_MS: i64 = 500;
 
 /// Says what is going on.
 pub type Progress = fn(&str);
@@ -48,6 +62,12 @@ pub type Progress = fn(&str);
 pub async fn run(arguments: &Arguments, progress: Progress) -> anyhow::Result<Report> {
     let shape = arguments.shape();
     ensure!(shape.nodes != 0, "a cluster has at least one node: --nodes");
+    let resolution_ms = u64::from(shape.resolution_s) * 1000;
+    ensure!(
+        arguments.jitter <= resolution_ms / 100 * JITTER_PERCENT,
+        "--jitter is at most {JITTER_PERCENT} % of the resolution"
+    );
+    descriptors::make_room(shape.nodes)?;
     let spawned = match &arguments.spawn {
         None => None,
         Some(program) => {
@@ -64,8 +84,15 @@ pub async fn run(arguments: &Arguments, progress: Progress) -> anyhow::Result<Re
         rest: spawned.as_ref().map(|own| own.rest_url.clone()).or(arguments.rest.clone()),
         pid: spawned.as_ref().map(|own| own.pid).or(arguments.pid),
     };
-    let swarm =
-        Swarm { arguments, shape, target, clock: Clock::start(), counts: Arc::default(), progress };
+    let swarm = Swarm {
+        arguments,
+        shape,
+        target,
+        clock: Clock::start(),
+        counts: Arc::default(),
+        happened: Arc::default(),
+        progress,
+    };
     let report = swarm.play().await;
     if let Some(spawned) = spawned {
         spawned.stop().await?;
@@ -86,181 +113,241 @@ struct Swarm<'a> {
     target: Target,
     clock: Clock,
     counts: Arc<Counts>,
+    happened: Arc<Happened>,
     progress: Progress,
 }
 
-type Nodes = JoinSet<Result<(), UplinkError>>;
+/// The threads that play the nodes.
+struct Crews {
+    events: mpsc::Receiver<Event>,
+    begin: watch::Sender<Option<Begin>>,
+    stop: watch::Sender<bool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
 
 impl Swarm<'_> {
     async fn play(&self) -> anyhow::Result<Report> {
         if let Some(rest) = &self.target.rest {
             wait_for(rest).await?;
         }
-        (self.progress)(&format!("making {} nodes", self.shape.nodes));
-        let nodes = (0..self.shape.nodes)
-            .map(|number| Node::new(self.shape, number))
-            .collect::<Result<Vec<_>, _>>()
-            .context("cannot name a node")?;
-        if self.arguments.flat_out { self.flat_out(nodes).await } else { self.paced(nodes).await }
+        if self.arguments.flat_out { self.flat_out().await } else { self.paced().await }
     }
 
-    async fn paced(&self, nodes: Vec<Node>) -> anyhow::Result<Report> {
-        let (stop, stopped) = watch::channel(false);
-        let uplinks = self.connect(&nodes).await?;
-        let resolution = self.arguments.resolution;
-        // Two ticks from now, so that every node is waiting for it.
-        let first = resolution.after(resolution.after(resolution.tick_at(self.clock.unix())));
-        let mut delays = Random::new(self.shape.seed, u64::MAX - 1);
-        let (mut tasks, mut watched) = (Nodes::new(), Vec::new());
-        for (node, uplink) in nodes.into_iter().zip(uplinks) {
-            let (read, reading) = watch::channel(None);
-            watched.push((node.name.to_string(), reading));
-            let delay = delays.below(self.arguments.jitter + 1);
-            let delay_ms = i64::try_from(delay).unwrap_or(0);
-            let pace = Pace { first, resolution, delay_ms };
-            let ends = (read, stopped.clone());
-            tasks.spawn(cadence::at_a_resolution(node, uplink, pace, self.clock, ends));
-        }
-        let tick = |number: u64| Tick(first.0 + number * u64::from(resolution.seconds()));
-        (self.progress)(&format!("warming up for {} ticks", self.arguments.warm_up));
-        self.until(tick(self.arguments.warm_up), &mut tasks).await?;
-        let before = self.moment()?;
+    async fn paced(&self) -> anyhow::Result<Report> {
         let (ages, mut found) = mpsc::channel(AGES);
+        let (members, watched) = self.members();
+        let mut crews = self.start(members, None).await?;
         let watchers = self.watch_freshness(watched, &ages);
         drop(ages);
+        let resolution = self.arguments.resolution;
+        let first = resolution.after(resolution.tick_at(UnixMs(self.clock.unix().0 + BREATH_MS)));
+        let tick = |number: u64| Tick(first.0 + number * u64::from(resolution.seconds()));
+        let parts = Parts {
+            measured: tick(self.arguments.warm_up),
+            after: tick(self.arguments.warm_up + self.arguments.ticks),
+            punctuality: Arc::default(),
+            punctuality_after: Arc::default(),
+        };
+        crews.begin.send_replace(Some(Begin { first, parts: parts.clone() }));
+        (self.progress)(&format!("warming up for {} ticks", self.arguments.warm_up));
+        crews.until(self.clock, parts.measured).await?;
+        let before = self.moment()?;
         (self.progress)(&format!("measuring {} ticks", self.arguments.ticks));
-        let end = self.arguments.warm_up + self.arguments.ticks;
-        self.until(tick(end), &mut tasks).await?;
+        crews.until(self.clock, parts.after).await?;
         let mut report = Report::between(self.shape, false, &before, &self.moment()?);
-        report.asked = self.ask(&mut tasks).await?;
-        stop.send_replace(true);
-        while let Some(ended) = tasks.join_next().await {
-            ended.context("a node panicked")??;
-        }
+        let expected = u64::from(self.shape.nodes) * self.arguments.ticks;
+        report.judge(parts.punctuality.verdict(self.shape.resolution_s, Some(expected)));
+        report.asked = self.ask(&mut crews, &parts.punctuality_after).await?;
+        crews.stop().await?;
         watchers.join_all().await.into_iter().collect::<Result<(), _>>()?;
         let mut durations = Vec::new();
         while let Ok(age) = found.try_recv() {
             durations.push(age);
         }
         report.freshness = Quantiles::of(durations);
+        report.weather = Some(self.happened.record());
         Ok(report)
     }
 
-    async fn flat_out(&self, nodes: Vec<Node>) -> anyhow::Result<Report> {
-        let ticks = self.arguments.ticks.next_multiple_of(u64::try_from(ROUND)?);
-        // One round more, which is the warm-up.
-        let all = ticks + u64::try_from(ROUND)?;
+    async fn flat_out(&self) -> anyhow::Result<Report> {
+        let (ticks, warm_up) = flat_out_ticks(self.arguments.ticks);
+        let all = ticks + warm_up;
         let resolution_s = u64::from(self.shape.resolution_s);
         let now = self.arguments.resolution.tick_at(self.clock.unix());
-        let first = now.0.saturating_sub(all * resolution_s);
+        let barrier = Arc::new(Barrier::new(usize::try_from(self.shape.nodes)? + 1));
+        let first = Tick(now.0.saturating_sub(all * resolution_s));
         (self.progress)(&format!("packing {all} ticks of every node"));
-        let mut prepared = Vec::new();
-        let uplinks = self.connect(&nodes).await?;
-        for mut node in nodes {
-            let say = |tick| Message::from(node.say(Tick(first + tick * resolution_s)));
-            prepared.push((0..all).map(say).collect::<Vec<_>>());
-        }
-        let barrier = Arc::new(Barrier::new(uplinks.len() + 1));
-        let mut tasks = Nodes::new();
-        for (messages, uplink) in prepared.into_iter().zip(uplinks) {
-            tasks.spawn(cadence::flat_out(messages, uplink, Arc::clone(&barrier)));
-        }
+        let flat_out = FlatOut { first, ticks: all, barrier: Arc::clone(&barrier) };
+        let mut crews = self.start(self.members().0, Some(flat_out)).await?;
         (self.progress)("sending");
-        let rounds = all / u64::try_from(ROUND)?;
         let mut before = Moment::default();
-        for round in 0..=rounds {
-            tokio::select! {
-                _ = barrier.wait() => (),
-                Some(ended) = tasks.join_next(), if round < rounds => {
-                    ended.context("a node panicked")??;
-                }
-            }
+        for round in 0..all / u64::try_from(ROUND)? {
             if round == 1 {
                 before = self.moment()?;
+            }
+            // Its beginning and its end.
+            for _ in 0..2 {
+                tokio::select! {
+                    biased;
+                    _ = barrier.wait() => (),
+                    failed = crews.failed() => return Err(failed),
+                }
             }
         }
         Ok(Report::between(self.shape, true, &before, &self.moment()?))
     }
 
-    /// Opens the streams of all nodes, in their order.
-    async fn connect(&self, nodes: &[Node]) -> anyhow::Result<Vec<Uplink>> {
-        (self.progress)("connecting");
-        let url = self.target.grpc.clone().ok_or_else(|| anyhow!("no aggregator to load"))?;
-        let endpoint = Endpoint::from_shared(url).context("--aggregator is no URL")?;
-        let room = Arc::new(Semaphore::new(CONNECTING));
-        let run = u64::try_from(self.clock.unix().0)?;
-        let mut opening = JoinSet::new();
-        for (place, node) in nodes.iter().enumerate() {
-            let hello = node.hello(self.arguments.resolution, run);
-            let (endpoint, counts) = (endpoint.clone(), Arc::clone(&self.counts));
-            let room = Arc::clone(&room);
-            opening.spawn(async move {
-                let _place = room.acquire_owned().await;
-                Uplink::open(&endpoint, hello, counts).await.map(|uplink| (place, uplink))
+    /// All nodes, and the readings of a few of them, evenly spread over the cluster.
+    fn members(&self) -> (Vec<Member>, Vec<(u32, watch::Receiver<LastRead>)>) {
+        let step = self.shape.nodes.div_ceil(WATCHED).max(1);
+        let mut readings = Vec::new();
+        let member = |number: u32| {
+            let watched = number.is_multiple_of(step).then(|| watch::channel(None));
+            let watched = watched.map(|(read, reading)| {
+                readings.push((number, reading));
+                read
             });
-        }
-        let mut uplinks = Vec::new();
-        while let Some(opened) = opening.join_next().await {
-            uplinks.push(opened.context("a connection panicked")??);
-        }
-        uplinks.sort_unstable_by_key(|(place, _)| *place);
-        Ok(uplinks.into_iter().map(|(_, uplink)| uplink).collect())
+            (number, watched)
+        };
+        ((0..self.shape.nodes).map(member).collect(), readings)
     }
 
-    /// Waits for a tick. A node that ends before is an error.
-    async fn until(&self, tick: Tick, nodes: &mut Nodes) -> anyhow::Result<()> {
-        let UnixMs(at) = tick.unix_ms();
-        tokio::select! {
-            () = tokio::time::sleep(self.clock.until(UnixMs(at))) => Ok(()),
-            Some(ended) = nodes.join_next() => {
-                ended.context("a node panicked")??;
-                Err(anyhow!("a node ended unasked"))
+    /// Starts the crews and waits until all nodes are connected.
+    async fn start(
+        &self,
+        members: Vec<Member>,
+        flat_out: Option<FlatOut>,
+    ) -> anyhow::Result<Crews> {
+        let count = self.arguments.threads();
+        (self.progress)(&format!("connecting {} nodes, {count} threads", self.shape.nodes));
+        let url = self.target.grpc.clone().ok_or_else(|| anyhow!("no aggregator to load"))?;
+        let endpoint = Endpoint::from_shared(url).context("--aggregator is no URL")?;
+        let (begin, begun) = watch::channel(None);
+        let (stop, stopped) = watch::channel(false);
+        let (events_in, events) = mpsc::channel(count * 2);
+        let orders = Orders {
+            shape: self.shape,
+            weather: self.arguments.weather(),
+            happened: Arc::clone(&self.happened),
+            plan: Arc::new(Plan::of(&self.shape)),
+            resolution: self.arguments.resolution,
+            run: u64::try_from(self.clock.unix().0)?,
+            jitter: Duration::from_millis(self.arguments.jitter),
+            exchange: Exchange { endpoint, counts: Arc::clone(&self.counts), clock: self.clock },
+            flat_out,
+            begin: begun,
+            stop: stopped,
+            events: events_in,
+        };
+        let mut shares: Vec<Vec<Member>> = (0..count).map(|_| Vec::new()).collect();
+        for (place, member) in members.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(place % count) {
+                share.push(member);
             }
         }
+        let start = |share| crew::start(orders.clone(), share);
+        let threads = shares.into_iter().map(start).collect::<Result<_, _>>();
+        let threads = threads.context("cannot start a thread")?;
+        drop(orders);
+        let mut crews = Crews { events, begin, stop, threads };
+        for _ in 0..count {
+            crews.ready().await?;
+        }
+        Ok(crews)
     }
 
     fn moment(&self) -> anyhow::Result<Moment> {
         let usage = self.target.pid.map(Usage::of).transpose()?;
-        Ok(Moment::take(self.clock.elapsed(), &self.counts, usage))
+        let own = Usage::of(process::id())?;
+        Ok(Moment::take(self.clock.elapsed(), &self.counts, usage, own))
     }
 
-    /// Watches a few nodes, evenly spread over the cluster.
     fn watch_freshness(
         &self,
-        nodes: Vec<(String, watch::Receiver<LastRead>)>,
+        nodes: Vec<(u32, watch::Receiver<LastRead>)>,
         ages: &mpsc::Sender<Duration>,
     ) -> JoinSet<anyhow::Result<()>> {
         let mut watchers = JoinSet::new();
         let Some(rest) = self.target.rest.clone() else { return watchers };
-        let step = usize::try_from(self.shape.nodes.div_ceil(WATCHED)).unwrap_or(1).max(1);
-        for (name, read) in nodes.into_iter().step_by(step) {
+        for (number, read) in nodes {
             let (rest, ages, clock) = (rest.clone(), ages.clone(), self.clock);
             watchers.spawn(async move {
                 // What does not fit is not measured: the first thousand say enough.
                 let found = |age| {
                     ages.try_send(age).ok();
                 };
+                let name = names::node(number)?;
                 Ok(freshness::watch(&rest, &name, read, clock, found).await?)
             });
         }
         watchers
     }
 
-    async fn ask(&self, nodes: &mut Nodes) -> anyhow::Result<Option<asking::Asked>> {
+    /// Asks on a thread of its own: an answer is timed by a thread that does nothing else.
+    async fn ask(
+        &self,
+        crews: &mut Crews,
+        punctuality: &Punctuality,
+    ) -> anyhow::Result<Option<Asked>> {
         let Some(rest) = self.target.rest.clone().filter(|_| self.arguments.query) else {
             return Ok(None);
         };
         (self.progress)("asking");
-        let (stop, stopped) = watch::channel(false);
-        let asked = tokio::spawn({
-            let (shape, clock) = (self.shape, self.clock);
-            async move { asking::ask(&rest, shape, clock, stopped).await }
-        });
         let asking_ms = i64::from(self.shape.resolution_s.min(2) * ASKING_TICKS) * 1000;
         let end = UnixMs(self.clock.unix().0 + asking_ms);
-        self.until(self.arguments.resolution.tick_at(end), nodes).await?;
-        stop.send_replace(true);
-        Ok(Some(asked.await.context("asking panicked")??))
+        let (shape, clock) = (self.shape, self.clock);
+        let asking = tokio::task::spawn_blocking(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.context("cannot start a runtime")?;
+            anyhow::Ok(runtime.block_on(asking::ask(&rest, shape, clock, end))?)
+        });
+        let mut asked = tokio::select! {
+            asked = asking => asked.context("asking panicked")??,
+            failed = crews.failed() => return Err(failed),
+        };
+        asked.punctuality = Some(punctuality.verdict(self.shape.resolution_s, None));
+        Ok(Some(asked))
+    }
+}
+
+impl Crews {
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        match self.events.recv().await {
+            Some(Event::Ready) => Ok(()),
+            Some(Event::Ended(Err(error))) => Err(error),
+            Some(Event::Ended(Ok(()))) | None => bail!("a thread of the player ended unasked"),
+        }
+    }
+
+    /// Waits until shortly before a tick. A crew that ends before is an error.
+    async fn until(&mut self, clock: Clock, tick: Tick) -> anyhow::Result<()> {
+        let at = UnixMs(tick.unix_ms().0 - BEFORE_TICK_MS);
+        tokio::select! {
+            () = tokio::time::sleep(clock.until(at)) => Ok(()),
+            failed = self.failed() => Err(failed),
+        }
+    }
+
+    /// Waits for a crew that ends unasked.
+    async fn failed(&mut self) -> anyhow::Error {
+        match self.ready().await {
+            Ok(()) => anyhow!("a thread of the player is ready twice"),
+            Err(error) => error,
+        }
+    }
+
+    /// Lets all nodes settle, and ends.
+    async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        for _ in &self.threads {
+            if let Some(Event::Ended(ended)) = self.events.recv().await {
+                ended?;
+            }
+        }
+        self.threads
+            .into_iter()
+            .try_for_each(thread::JoinHandle::join)
+            .map_err(|_| anyhow!("a thread of the player panicked"))
     }
 }
 

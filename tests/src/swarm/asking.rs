@@ -1,15 +1,16 @@
 //! Questions under load: one after the other on one connection, as a tool asks them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
-use tokio::sync::watch;
+use tally_proto::tick::UnixMs;
 
 use super::{
     clock::Clock,
     http::{Answer, HttpClient, HttpError},
     names,
+    punctuality::Verdict,
     quantiles::{Quantiles, rounded},
     random::Random,
     shape::{NAMESPACES, Shape},
@@ -35,15 +36,13 @@ pub enum AskError {
         /// Why there was no answer.
         source: HttpError,
     },
-    /// It was a refusal, or empty.
-    #[error("{path} answered {status} with {bytes} bytes")]
-    Answer {
+    /// It was a refusal.
+    #[error("{path} answered {status}")]
+    Refused {
         /// What was asked.
         path: String,
         /// The status.
         status: u16,
-        /// The length.
-        bytes: u64,
     },
 }
 
@@ -86,6 +85,8 @@ pub struct Export {
     pub bytes: u64,
     /// Until its last byte.
     pub seconds: f64,
+    /// Both together.
+    pub megabytes_per_second: f64,
 }
 
 /// What the questions took.
@@ -93,38 +94,59 @@ pub struct Export {
 pub struct Asked {
     /// By kind of question.
     pub latencies: BTreeMap<&'static str, Quantiles>,
+    /// Answers with nothing in them, which count nowhere else: of pods that were replaced and
+    /// nodes that are cut off. In calm weather there is none.
+    pub empty: u64,
     /// `metric-export`, one after the other.
     pub exports: Vec<Export>,
+    /// How much longer than it wanted the asking thread slept between questions: answers wait as
+    /// long for it, and that is no fault of the aggregator.
+    pub overslept: Option<Quantiles>,
+    /// How late frames were sent meanwhile.
+    pub punctuality: Option<Verdict>,
 }
 
-/// Asks until told to stop, then exports everything a few times.
-pub async fn ask(
-    rest: &str,
-    shape: Shape,
-    clock: Clock,
-    stop: watch::Receiver<bool>,
-) -> Result<Asked, AskError> {
+/// Asks until `end`, then exports everything a few times. It sleeps as a thread, not as a task:
+/// nothing else runs on its runtime.
+pub async fn ask(rest: &str, shape: Shape, clock: Clock, end: UnixMs) -> Result<Asked, AskError> {
     let client = HttpClient::connect(rest).await;
     let client = client.map_err(|source| AskError::Http { path: rest.to_owned(), source })?;
     let mut asker = Asker { client, shape, clock, random: Random::new(shape.seed, u64::MAX) };
     let pods = asker.pods_by_namespace().await?;
     let mut found: BTreeMap<&'static str, Vec<Duration>> = BTreeMap::new();
-    while !*stop.borrow() {
+    let (mut overslept, mut empty) = (Vec::new(), 0);
+    while clock.unix() < end {
         for (kind, name) in KINDS {
             let path = asker.path(kind, &pods);
-            let (took, _) = asker.get(&path).await?;
-            found.entry(name).or_default().push(took);
-            tokio::time::sleep(PAUSE).await;
+            let (took, answer) = asker.get(&path).await?;
+            if answer.is_empty() {
+                empty += 1;
+            } else {
+                found.entry(name).or_default().push(took);
+            }
+            let begun = clock.elapsed();
+            thread::sleep(PAUSE);
+            overslept.push(clock.elapsed().saturating_sub(begun + PAUSE));
         }
     }
     let mut exports = Vec::new();
     for _ in 0..EXPORTS {
         let (took, answer) = asker.get("/api/v1/metric-export").await?;
-        exports.push(Export { bytes: answer.bytes, seconds: rounded(took.as_secs_f64()) });
+        exports.push(Export::of(answer.bytes, took));
     }
     let latencies =
         found.into_iter().filter_map(|(name, all)| Some((name, Quantiles::of(all)?))).collect();
-    Ok(Asked { latencies, exports })
+    let overslept = Quantiles::of(overslept);
+    Ok(Asked { latencies, empty, exports, overslept, punctuality: None })
+}
+
+impl Export {
+    #[expect(clippy::as_conversions, reason = "figures for people")]
+    fn of(bytes: u64, took: Duration) -> Self {
+        let seconds = took.as_secs_f64();
+        let megabytes_per_second = rounded(bytes as f64 / 1e6 / seconds);
+        Self { bytes, seconds: rounded(seconds), megabytes_per_second }
+    }
 }
 
 struct Asker {
@@ -145,10 +167,8 @@ impl Asker {
             .await
             .map_err(|source| AskError::Http { path: path.to_owned(), source })?;
         let took = self.clock.elapsed().saturating_sub(begun);
-        // An empty list has two bytes: nothing that is asked for here is empty.
-        if answer.status != 200 || answer.bytes <= 4 {
-            let Answer { status, bytes, .. } = answer;
-            return Err(AskError::Answer { path: path.to_owned(), status, bytes });
+        if ![200, 404].contains(&answer.status) {
+            return Err(AskError::Refused { path: path.to_owned(), status: answer.status });
         }
         Ok((took, answer))
     }
@@ -158,12 +178,12 @@ impl Asker {
         for number in 0..NAMESPACES {
             let namespace = names::namespace(number);
             let path = format!("/api/v1/model/namespaces/{namespace}/pods");
-            // A small cluster may have no pod in it.
-            let Ok((_, answer)) = self.get(&path).await else { continue };
+            let (_, answer) = self.get(&path).await?;
             let pods: Vec<String> = serde_json::from_slice::<Value>(&answer.body)
                 .ok()
                 .and_then(|pods| serde_json::from_value(pods).ok())
                 .unwrap_or_default();
+            // A small cluster may have no pod in it.
             if !pods.is_empty() {
                 found.push((namespace, pods));
             }

@@ -8,13 +8,14 @@ use tally_proto::tick::Tick;
 use tokio::sync::watch;
 
 use super::{
-    cadence::LastRead,
     clock::Clock,
     http::{HttpClient, HttpError},
+    uplink::LastRead,
 };
 
-/// Time between two questions. It is part of what is measured: half of it, on the average.
-const POLL: Duration = Duration::from_millis(4);
+/// Time between two questions. It is part of what is measured: half of it, on the average. And
+/// asking is part of what the aggregator does: more often would be seen in its CPU time.
+const POLL: Duration = Duration::from_millis(10);
 
 /// Watches one node: from each of its readings until REST shows it, for as long as it sends.
 pub async fn watch(

@@ -95,6 +95,12 @@ impl Container {
         self.settle();
     }
 
+    /// Begins anew, with the same habits: its counters are 0 and its memory is another.
+    pub fn restart(&mut self, random: &mut Random) {
+        self.begin(random);
+        self.meters.reset_counters();
+    }
+
     /// Lets `seconds` pass.
     pub fn advance(&mut self, random: &mut Random, seconds: i64) {
         if let Activity::Bursty { on } = &mut self.activity

@@ -41,6 +41,14 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+impl Answer {
+    /// Whether it says nothing: no such thing, or an empty list, which has two bytes.
+    pub fn is_empty(&self) -> bool {
+        const EMPTY_SERIES: &[u8] = br#"{"metrics":[]"#;
+        self.status == 404 || self.bytes <= 4 || self.body.starts_with(EMPTY_SERIES)
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct HttpClient {

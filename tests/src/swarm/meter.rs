@@ -2,7 +2,10 @@
 
 use std::ops::{Index, IndexMut};
 
-use tally_proto::catalogue::{self, MetricId};
+use tally_proto::{
+    catalogue::{self, MetricId},
+    metric::Kind,
+};
 
 /// One number that a kernel keeps of a container, pod or node.
 #[expect(missing_docs, reason = "each is the metric that `Meter::metric` names")]
@@ -151,6 +154,13 @@ impl Meter {
     }
 }
 
+/// Every meter that counts up, once.
+fn counters() -> impl Iterator<Item = Meter> {
+    let others = OF_NETWORKED.iter().filter(|meter| !OF_CONTAINERS.contains(meter));
+    let all = OF_CONTAINERS.iter().chain(others).copied();
+    all.filter(|meter| meter.metric().metric().kind == Kind::Cumulative)
+}
+
 /// The numbers of one entity.
 #[derive(Clone, Debug)]
 pub struct Meters([i64; METERS]);
@@ -190,6 +200,20 @@ impl Meters {
             *sum = sum.saturating_add(*number);
         }
     }
+
+    /// Adds another's counters only, as a cgroup keeps what those below it counted that are gone.
+    pub fn add_counters(&mut self, other: &Meters) {
+        for meter in counters() {
+            self[meter] = self[meter].saturating_add(other[meter]);
+        }
+    }
+
+    /// Begins a new life: counters are 0, everything else stays.
+    pub fn reset_counters(&mut self) {
+        for meter in counters() {
+            self[meter] = 0;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -206,5 +230,16 @@ mod tests {
             assert_eq!(places.len(), METRICS_MOST);
         }
         assert_eq!(M::OomKills.place() + 1, METERS);
+    }
+
+    #[test]
+    fn a_new_life_begins_at_zero_and_what_was_counted_is_kept_above() {
+        let mut meters = Meters::default();
+        (meters[M::CpuUsage], meters[M::Rss]) = (5, 7);
+        let mut kept = Meters::default();
+        kept.add_counters(&meters);
+        meters.reset_counters();
+        assert_eq!((kept[M::CpuUsage], kept[M::Rss]), (5, 0));
+        assert_eq!((meters[M::CpuUsage], meters[M::Rss]), (0, 7));
     }
 }

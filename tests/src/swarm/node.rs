@@ -1,28 +1,24 @@
 //! One simulated node: what it declares, and a frame for each tick, packed as an agent packs it.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use bytes::Bytes;
 use tally_proto::{
-    columns::{Builder, Columns, Packer},
-    declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    columns::{Columns, Packer},
+    declaration::{Declared, EntityDeclaration, EntityNumber},
     message::{BootId, Declarations, Hello, PackedFrame, Run, Sequence},
-    metric::{Labels, MetricName},
     name::{BadName, NodeName},
     tick::{Resolution, Tick, UnixMs},
 };
 
 use super::{
     habit::{Container, CpuUnit},
-    meter::{Meter, Meters, of_containers, of_networked},
+    meter::Meters,
     names::{self, ContainerIdentity, PodIdentity},
     random::Random,
+    reading::{self, Plan, Reading},
     shape::Shape,
 };
-
-/// Disk, as the label of disk metrics has it.
-const DISK: &str = "vda";
-
-/// Microseconds that an agent takes to read one cgroup.
-const READ_US: i64 = 27;
 
 /// When the entities of the first tick started, in milliseconds since the epoch: the same always,
 /// so that a seed decides every byte.
@@ -34,26 +30,53 @@ pub struct Node {
     /// Its name.
     pub name: NodeName,
     shape: Shape,
+    plan: Arc<Plan>,
     number: u32,
     random: Random,
     unit: CpuUnit,
     pods: Vec<Pod>,
-    free: Vec<(ContainerIdentity, Container)>,
-    builder: Builder,
+    free: Vec<Running>,
+    /// What those counted that are gone: the node's own counters never go back.
+    gone: Meters,
     packer: Packer,
-    packed: Vec<u8>,
     sequence: Sequence,
-    /// Pods that were replaced and not declared yet.
-    replaced: Vec<usize>,
-    /// What a millionth of a pod's churn has added up to.
-    churn_due: u64,
+    /// What the newest reading drew from, so that it can be said again.
+    before_reading: Random,
+    /// Of a million containers, how many restart at each tick.
+    restarts_ppm: u64,
+    churn: Accrued,
+    restarts: Accrued,
 }
 
 #[derive(Debug)]
 struct Pod {
     identity: PodIdentity,
     started: UnixMs,
-    containers: Vec<(ContainerIdentity, Container)>,
+    containers: Vec<Running>,
+    /// What its containers counted in lives that are over.
+    gone: Meters,
+}
+
+/// A container in one of its lives.
+#[derive(Debug)]
+struct Running {
+    identity: ContainerIdentity,
+    started: UnixMs,
+    container: Container,
+}
+
+/// What happens to a share of some things at each tick, in millionths of one.
+#[derive(Debug)]
+struct Accrued(u64);
+
+impl Accrued {
+    /// Adds a tick's share, and takes how many whole ones are due.
+    fn take(&mut self, share_ppm: u64, of: usize) -> u64 {
+        self.0 += share_ppm * u64::try_from(of).unwrap_or(0);
+        let whole = self.0 / 1_000_000;
+        self.0 %= 1_000_000;
+        whole
+    }
 }
 
 /// What a node says at one tick.
@@ -65,11 +88,21 @@ pub struct Said {
     pub frame: PackedFrame,
     /// Values of metrics in it; when each entity was read is not one.
     pub samples: u64,
+    /// Pods that were replaced at this tick.
+    pub pods_replaced: u64,
+    /// Containers that restarted at this tick.
+    pub containers_restarted: u64,
 }
 
 impl Node {
-    /// The `number`-th node of a cluster. Every second node counts CPU time as cgroup v2 does.
+    /// The `number`-th node of a cluster.
     pub fn new(shape: Shape, number: u32) -> Result<Self, BadName> {
+        Self::of(shape, &Arc::new(Plan::of(&shape)), number)
+    }
+
+    /// The `number`-th node of a cluster, whose plan all nodes share. Every second node counts CPU
+    /// time as cgroup v2 does.
+    pub fn of(shape: Shape, plan: &Arc<Plan>, number: u32) -> Result<Self, BadName> {
         let mut random = Random::new(shape.seed, u64::from(number));
         let unit =
             if number.is_multiple_of(2) { CpuUnit::Microseconds } else { CpuUnit::Nanoseconds };
@@ -77,23 +110,35 @@ impl Node {
             .map(|_| Pod::new(&mut random, shape, unit, UnixMs(STARTED)))
             .collect::<Result<_, _>>()?;
         let free = (0..shape.free_containers)
-            .map(|number| Ok((names::free_container(number)?, Container::new(&mut random, unit))))
+            .map(|number| {
+                let identity = names::free_container(number)?;
+                let container = Container::new(&mut random, unit);
+                Ok(Running { identity, started: UnixMs(STARTED), container })
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             name: names::node(number)?,
             shape,
+            plan: Arc::clone(plan),
             number,
             unit,
             pods,
             free,
-            builder: Builder::new(),
+            gone: Meters::default(),
             packer: Packer::new(),
-            packed: Vec::new(),
             sequence: Sequence(0),
-            replaced: Vec::new(),
-            churn_due: random.below(1_000_000),
+            before_reading: random.clone(),
+            restarts_ppm: 0,
+            churn: Accrued(random.below(1_000_000)),
+            restarts: Accrued(random.below(1_000_000)),
             random,
         })
+    }
+
+    /// Of a million containers, so many restart at each tick.
+    #[must_use]
+    pub fn restarting(self, restarts_ppm: u64) -> Self {
+        Self { restarts_ppm, ..self }
     }
 
     /// What it says first. `run` is the process: each run of the swarm is another.
@@ -113,73 +158,136 @@ impl Node {
     pub fn say(&mut self, tick: Tick) -> Said {
         let seconds = i64::from(self.shape.resolution_s);
         let first = self.sequence == Sequence(0);
-        if !first {
-            self.replace_pods(tick);
-        }
+        let (replaced, restarted) = if first {
+            Default::default()
+        } else {
+            (self.replace_pods(tick), self.restart_containers(tick))
+        };
         let everyone = self.pods.iter_mut().flat_map(|pod| &mut pod.containers);
-        for (_, container) in everyone.chain(&mut self.free) {
-            container.advance(&mut self.random, seconds);
+        for running in everyone.chain(&mut self.free) {
+            running.container.advance(&mut self.random, seconds);
         }
-        let declarations = if first { Some(self.all()) } else { self.declare_replaced() };
+        let declarations = if first { Some(self.all()) } else { self.anew(&replaced, &restarted) };
         self.sequence.0 += 1;
-        self.fill();
-        let frame = self.builder.finish();
-        let samples = samples(frame);
-        self.packed.clear();
-        self.packer.pack(frame, &mut self.packed);
-        let columns = Bytes::copy_from_slice(&self.packed);
-        let frame = PackedFrame { sequence: self.sequence, tick, columns };
-        Said { declarations, frame, samples }
+        self.before_reading = self.random.clone();
+        Said {
+            declarations,
+            frame: self.frame(tick),
+            samples: self.plan.samples(),
+            pods_replaced: u64::try_from(replaced.len()).unwrap_or(0),
+            containers_restarted: u64::try_from(restarted.len()).unwrap_or(0),
+        }
     }
 
-    fn replace_pods(&mut self, tick: Tick) {
-        self.churn_due += self.shape.churn_ppm * u64::from(self.shape.pods);
-        while 1_000_000 <= self.churn_due {
-            self.churn_due -= 1_000_000;
-            let pods = u64::try_from(self.pods.len()).unwrap_or(0);
-            let place = usize::try_from(self.random.below(pods)).unwrap_or(0);
+    /// Says the newest frame once more, as the first of a new stream: with all declarations, and
+    /// as a key frame. What is said after it goes on from there.
+    pub fn again(&mut self, tick: Tick) -> Said {
+        self.packer = Packer::new();
+        self.random = self.before_reading.clone();
+        Said {
+            declarations: Some(self.all()),
+            frame: self.frame(tick),
+            samples: self.plan.samples(),
+            pods_replaced: 0,
+            containers_restarted: 0,
+        }
+    }
+
+    fn frame(&mut self, tick: Tick) -> PackedFrame {
+        PackedFrame { sequence: self.sequence, tick, columns: self.packed() }
+    }
+
+    fn packed(&mut self) -> Bytes {
+        let Self { plan, random, packer, pods, free, gone, .. } = self;
+        let pack = |columns: &Columns| {
+            let mut packed = Vec::with_capacity(columns.layout.cells() * 2);
+            packer.pack(columns, &mut packed);
+            Bytes::copy_from_slice(&packed)
+        };
+        plan.read(random, |reading| fill(reading, pods, free, gone), pack)
+    }
+
+    /// Replaces as many pods as are due, and says which.
+    fn replace_pods(&mut self, tick: Tick) -> BTreeSet<usize> {
+        let mut replaced = BTreeSet::new();
+        for _ in 0..self.churn.take(self.shape.churn_ppm, self.pods.len()) {
+            let place = self.random.place(self.pods.len());
             if let Some(pod) = self.pods.get_mut(place)
-                && let Ok(new) = Pod::new(&mut self.random, self.shape, self.unit, tick.unix_ms())
+                && let Ok(mut new) =
+                    Pod::new(&mut self.random, self.shape, self.unit, tick.unix_ms())
             {
+                for running in &mut new.containers {
+                    running.container.restart(&mut self.random);
+                }
+                self.gone.add_counters(&pod.sum());
                 *pod = new;
-                self.replaced.push(place);
+                replaced.insert(place);
             }
         }
-        self.replaced.sort_unstable();
-        self.replaced.dedup();
+        replaced
+    }
+
+    /// Restarts as many containers as are due, and says which: pods' first, then free ones.
+    fn restart_containers(&mut self, tick: Tick) -> BTreeSet<usize> {
+        let mut restarted = BTreeSet::new();
+        let each = usize::try_from(self.shape.containers).unwrap_or(0);
+        let of_pods = self.pods.len() * each;
+        let all = of_pods + self.free.len();
+        for _ in 0..self.restarts.take(self.restarts_ppm, all) {
+            let place = self.random.place(all);
+            if place < of_pods {
+                if let Some(pod) = self.pods.get_mut(place / each) {
+                    pod.restart(place % each, &mut self.random, tick);
+                }
+            } else if let Some(running) = self.free.get_mut(place - of_pods) {
+                self.gone.add_counters(&running.container.meters);
+                running.container.restart(&mut self.random);
+                running.started = tick.unix_ms();
+            }
+            restarted.insert(place);
+        }
+        restarted
     }
 
     /// Everything, for the beginning of a stream.
     fn all(&self) -> Declarations {
-        let declare =
-            |number, what| EntityDeclaration { number, start: Some(UnixMs(STARTED)), what };
-        let mut entities = vec![declare(EntityNumber(0), Declared::Node)];
+        let start = Some(UnixMs(STARTED));
+        let mut entities =
+            vec![EntityDeclaration { number: EntityNumber(0), start, what: Declared::Node }];
         for (place, pod) in self.pods.iter().enumerate() {
             pod.declare(self.pod_number(place), &mut entities);
         }
-        entities.extend(self.free_numbers().zip(&self.free).map(|(number, (identity, _))| {
-            let ContainerIdentity { id, path, .. } = identity.clone();
-            declare(
-                number,
-                Declared::FreeContainer { name: None, id, path: Some(path), image: None },
-            )
-        }));
-        Declarations { entities, columns: columns(self.shape.metrics), retired: Vec::new() }
+        let free = (0..self.free.len()).filter_map(|place| self.free_container(place));
+        entities.extend(free);
+        let columns = reading::columns(self.shape.metrics);
+        Declarations { entities, columns, retired: Vec::new() }
     }
 
-    /// The replaced pods, under the numbers of those that they replace.
-    fn declare_replaced(&mut self) -> Option<Declarations> {
-        if self.replaced.is_empty() {
-            return None;
-        }
-        let mut said = Declarations::default();
-        for place in &self.replaced {
+    /// The replaced pods and restarted containers, under the numbers of those before them.
+    fn anew(
+        &self,
+        replaced: &BTreeSet<usize>,
+        restarted: &BTreeSet<usize>,
+    ) -> Option<Declarations> {
+        let mut entities = Vec::new();
+        for place in replaced {
             if let Some(pod) = self.pods.get(*place) {
-                pod.declare(self.pod_number(*place), &mut said.entities);
+                pod.declare(self.pod_number(*place), &mut entities);
             }
         }
-        self.replaced.clear();
-        Some(said)
+        let each = usize::try_from(self.shape.containers).unwrap_or(0);
+        let of_pods = self.pods.len() * each;
+        for place in restarted {
+            if of_pods <= *place {
+                entities.extend(self.free_container(place - of_pods));
+            } else if !replaced.contains(&(place / each))
+                && let Some(pod) = self.pods.get(place / each)
+            {
+                entities.extend(pod.container(self.pod_number(place / each), place % each));
+            }
+        }
+        let said = Declarations { entities, ..Declarations::default() };
+        (!said.is_empty()).then_some(said)
     }
 
     fn pod_number(&self, place: usize) -> EntityNumber {
@@ -187,53 +295,35 @@ impl Node {
         EntityNumber(1 + place * (1 + self.shape.containers))
     }
 
-    fn free_numbers(&self) -> impl Iterator<Item = EntityNumber> + use<> {
-        (1 + self.shape.pods * (1 + self.shape.containers)..).map(EntityNumber)
-    }
-
-    /// Puts every value where an agent puts it: column numbers follow from meters.
-    fn fill(&mut self) {
-        let metrics = self.shape.metrics;
-        let mut reading = Reading {
-            builder: &mut self.builder,
-            // An agent wakes some time after the tick and reads one cgroup after the other.
-            offset: self.random.between(60, 400),
-        };
-        let mut node = Meters::default();
-        let mut number = 1..;
-        for pod in &self.pods {
-            let mut own = Meters::default();
-            let pod_number = EntityNumber(number.next().unwrap_or(u32::MAX));
-            for (_, container) in &pod.containers {
-                let number = EntityNumber(number.next().unwrap_or(u32::MAX));
-                reading.put(&mut self.random, number, &container.meters, of_containers(metrics));
-                own.add(&container.meters);
-            }
-            reading.put(&mut self.random, pod_number, &own, of_networked(metrics));
-            node.add(&own);
-        }
-        for (_, container) in &self.free {
-            let number = EntityNumber(number.next().unwrap_or(u32::MAX));
-            reading.put(&mut self.random, number, &container.meters, of_containers(metrics));
-            node.add(&container.meters);
-        }
-        reading.put(&mut self.random, EntityNumber(0), &node, of_networked(metrics));
+    fn free_container(&self, place: usize) -> Option<EntityDeclaration> {
+        let Running { identity, started, .. } = self.free.get(place)?;
+        let first = self.pod_number(self.pods.len());
+        let ContainerIdentity { id, path, .. } = identity.clone();
+        Some(EntityDeclaration {
+            number: EntityNumber(first.0 + u32::try_from(place).ok()?),
+            start: Some(*started),
+            what: Declared::FreeContainer { name: None, id, path: Some(path), image: None },
+        })
     }
 }
 
-struct Reading<'a> {
-    builder: &'a mut Builder,
-    offset: i64,
-}
-
-impl Reading<'_> {
-    fn put(&mut self, random: &mut Random, entity: EntityNumber, meters: &Meters, which: &[Meter]) {
-        self.offset += READ_US + random.between(-3, 6);
-        self.builder.set(entity, ColumnNumber::READ_OFFSET, self.offset);
-        for meter in which {
-            self.builder.set(entity, column_of(*meter), meters[*meter]);
+/// Puts the values of all entities in the order of their numbers.
+fn fill(reading: &mut Reading<'_>, pods: &[Pod], free: &[Running], gone: &Meters) {
+    let mut node = gone.clone();
+    reading.networked(&node);
+    for pod in pods {
+        let own = pod.sum();
+        reading.networked(&own);
+        for running in &pod.containers {
+            reading.container(&running.container.meters);
         }
+        node.add(&own);
     }
+    for running in free {
+        reading.container(&running.container.meters);
+        node.add(&running.container.meters);
+    }
+    reading.node_again(&node);
 }
 
 impl Pod {
@@ -246,68 +336,66 @@ impl Pod {
         let identity = names::pod(random)?;
         let containers = (0..shape.containers)
             .map(|number| {
-                Ok((names::container(random, &identity, number)?, Container::new(random, unit)))
+                let identity = names::container(random, &identity, number)?;
+                Ok(Running { identity, started, container: Container::new(random, unit) })
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self { identity, started, containers })
+        Ok(Self { identity, started, containers, gone: Meters::default() })
+    }
+
+    /// What the pod's cgroup says: its containers together, and what those before them counted.
+    fn sum(&self) -> Meters {
+        let mut sum = self.gone.clone();
+        for running in &self.containers {
+            sum.add(&running.container.meters);
+        }
+        sum
+    }
+
+    /// A new life of a container: the runtime gives it another id.
+    fn restart(&mut self, place: usize, random: &mut Random, tick: Tick) {
+        let number = u32::try_from(place).unwrap_or(u32::MAX);
+        if let Some(running) = self.containers.get_mut(place)
+            && let Ok(identity) = names::container(random, &self.identity, number)
+        {
+            self.gone.add_counters(&running.container.meters);
+            running.container.restart(random);
+            running.identity = identity;
+            running.started = tick.unix_ms();
+        }
     }
 
     fn declare(&self, number: EntityNumber, entities: &mut Vec<EntityDeclaration>) {
         let PodIdentity { key, uid, path } = self.identity.clone();
-        let start = Some(self.started);
         let what = Declared::Pod { uid, key: Some(key), path: Some(path) };
-        entities.push(EntityDeclaration { number, start, what });
-        for (place, (identity, _)) in (1..).zip(&self.containers) {
-            let ContainerIdentity { name, id, path } = identity.clone();
-            let what = Declared::PodContainer {
+        entities.push(EntityDeclaration { number, start: Some(self.started), what });
+        let containers =
+            (0..self.containers.len()).filter_map(|place| self.container(number, place));
+        entities.extend(containers);
+    }
+
+    /// One of its containers, when the pod itself has `number`.
+    fn container(&self, number: EntityNumber, place: usize) -> Option<EntityDeclaration> {
+        let Running { identity, started, .. } = self.containers.get(place)?;
+        let ContainerIdentity { name, id, path } = identity.clone();
+        Some(EntityDeclaration {
+            number: EntityNumber(number.0 + 1 + u32::try_from(place).ok()?),
+            start: Some(*started),
+            what: Declared::PodContainer {
                 pod: number,
                 name: Some(name),
                 id,
                 path: Some(path),
                 sandbox: false,
                 image: None,
-            };
-            entities.push(EntityDeclaration {
-                number: EntityNumber(number.0 + place),
-                start,
-                what,
-            });
-        }
-    }
-}
-
-fn columns(metrics: usize) -> Vec<ColumnDeclaration> {
-    let mut meters: Vec<Meter> = of_containers(metrics).to_vec();
-    meters.extend(
-        of_networked(metrics).iter().filter(|meter| !of_containers(metrics).contains(meter)),
-    );
-    let declare = |meter: Meter| {
-        let metric = meter.metric().metric();
-        let labels = metric.labels.iter().map(|key| (*key, DISK));
-        Some(ColumnDeclaration {
-            number: column_of(meter),
-            metric: MetricName::parse(metric.name).ok()?,
-            labels: Labels::new(labels).ok()?,
-            floating: false,
-            cumulative: false,
+            },
         })
-    };
-    meters.into_iter().filter_map(declare).collect()
-}
-
-fn column_of(meter: Meter) -> ColumnNumber {
-    ColumnNumber(1 + u32::try_from(meter.place()).unwrap_or(u32::MAX))
-}
-
-fn samples(frame: &Columns) -> u64 {
-    let columns = frame.layout.columns.iter().zip(&frame.values);
-    let counted = columns.filter(|(column, _)| column.number != ColumnNumber::READ_OFFSET);
-    counted.map(|(_, values)| u64::try_from(values.len()).unwrap_or(0)).sum()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use tally_proto::columns::unpack;
+    use tally_proto::{columns::unpack, declaration::ColumnNumber};
 
     use super::*;
 
@@ -359,6 +447,58 @@ mod tests {
             }
         }
         assert!((40..=60).contains(&(changed * 100 / all)), "{}%", changed * 100 / all);
+    }
+
+    #[test]
+    fn the_nodes_counters_never_go_back_whatever_goes() {
+        let mut node = Node::new(SHAPE, 1).unwrap().restarting(200_000);
+        let (mut frame, mut last) = (Columns::default(), 0);
+        for tick in 0..100 {
+            unpack(&mut frame, &node.say(Tick(2_000_000_000 + tick)).frame.columns).unwrap();
+            let cpu_usage = frame.get(EntityNumber(0), ColumnNumber(1)).unwrap();
+            assert!(last <= cpu_usage, "tick {tick}");
+            last = cpu_usage;
+        }
+    }
+
+    #[test]
+    fn a_restarted_container_is_another_and_begins_at_zero() {
+        let mut node = Node::new(Shape { churn_ppm: 0, ..SHAPE }, 1).unwrap().restarting(100_000);
+        let mut frame = Columns::default();
+        unpack(&mut frame, &node.say(Tick(2_000_000_000)).frame.columns).unwrap();
+        let mut restarted = 0;
+        for tick in 2_000_000_001..2_000_000_020 {
+            let said = node.say(Tick(tick));
+            unpack(&mut frame, &said.frame.columns).unwrap();
+            restarted += said.containers_restarted;
+            for entity in said.declarations.into_iter().flat_map(|said| said.entities) {
+                assert_eq!(entity.start, Some(Tick(tick).unix_ms()));
+                // The most that one uses in a second, in nanoseconds.
+                let cpu_usage = frame.get(entity.number, ColumnNumber(1)).unwrap();
+                assert!(cpu_usage < 400_000_000, "{cpu_usage}");
+            }
+        }
+        // A tenth of fourteen containers a tick, over nineteen ticks; rarely one of them twice.
+        assert!((20..=27).contains(&restarted), "{restarted}");
+    }
+
+    #[test]
+    fn what_is_said_again_is_the_same_and_what_follows_goes_on_from_it() {
+        let mut node = Node::new(SHAPE, 1).unwrap().restarting(50_000);
+        let (mut stream, mut other) = (Columns::default(), Columns::default());
+        for tick in 0..5 {
+            unpack(&mut stream, &node.say(Tick(tick)).frame.columns).unwrap();
+        }
+        let again = node.again(Tick(4));
+        assert_eq!(again.frame.sequence, Sequence(5));
+        unpack(&mut other, &again.frame.columns).unwrap();
+        assert_eq!(other, stream);
+        let mut calm = Node::new(SHAPE, 1).unwrap().restarting(50_000);
+        for tick in 0..6 {
+            unpack(&mut stream, &calm.say(Tick(tick)).frame.columns).unwrap();
+        }
+        unpack(&mut other, &node.say(Tick(5)).frame.columns).unwrap();
+        assert_eq!(other, stream);
     }
 
     #[test]

@@ -27,6 +27,12 @@ impl Random {
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
+    /// A place in something of this length; 0 when it is empty.
+    pub fn place(&mut self, length: usize) -> usize {
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        usize::try_from(self.below(length)).unwrap_or(0)
+    }
+
     /// A number from `least` to `most`, both included.
     pub fn between(&mut self, least: i64, most: i64) -> i64 {
         let span = most.saturating_sub(least).saturating_add(1);

@@ -7,9 +7,11 @@ use serde::Serialize;
 use super::{
     aggregator::Usage,
     asking::Asked,
+    punctuality::Verdict,
     quantiles::{Quantiles, rounded},
     shape::Shape,
     uplink::Counts,
+    weather::Record,
 };
 
 /// Everything.
@@ -41,10 +43,22 @@ pub struct Report {
     pub samples_acknowledged_per_second: u64,
     /// Bytes of packed columns for each value.
     pub bytes_per_sample: f64,
+    /// Whether the player kept up: if not, the aggregator was not loaded as the numbers above say.
+    /// Flat out there is no time to keep.
+    pub kept_up: Option<bool>,
+    /// Whether the aggregator kept up too. If not, what it used is not called a share of a core or
+    /// a cost of an entity.
+    pub sustained: Option<bool>,
+    /// How late frames were sent and acknowledged.
+    pub punctuality: Option<Verdict>,
     /// What the aggregator used.
     pub aggregator: Option<Cost>,
+    /// What the player used, all its threads together.
+    pub player: Player,
     /// From a reading on a node until REST showed it.
     pub freshness: Option<Quantiles>,
+    /// What happened to nodes, pods and containers, the warm-up included.
+    pub weather: Option<Record>,
     /// Questions under load.
     pub asked: Option<Asked>,
 }
@@ -54,20 +68,41 @@ pub struct Report {
 pub struct Cost {
     /// CPU time in the measured time.
     pub cpu_seconds: f64,
-    /// Share of one core.
-    pub cores: f64,
+    /// Of this, outside the kernel.
+    pub cpu_user_seconds: f64,
+    /// Of this, in the kernel.
+    pub cpu_system_seconds: f64,
+    /// Share of one core. This and the three below are absent when the load was not sustained.
+    pub cores: Option<f64>,
     /// CPU time for each entity at each tick.
-    pub cpu_us_per_entity_cycle: f64,
+    pub cpu_us_per_entity_cycle: Option<f64>,
     /// CPU time for each frame.
-    pub cpu_us_per_frame: f64,
+    pub cpu_us_per_frame: Option<f64>,
     /// Values that one core would take in a second.
-    pub samples_per_second_per_core: u64,
+    pub samples_per_second_per_core: Option<u64>,
+    /// Times that a thread waited for something, a frame.
+    pub voluntary_switches_per_frame: f64,
+    /// Times that a thread had to give way to another, a frame.
+    pub involuntary_switches_per_frame: f64,
     /// The most memory so far, questions not included.
     pub peak_rss_bytes: u64,
     /// Memory when the measurement ended.
     pub rss_bytes: u64,
     /// The same for each entity.
     pub rss_bytes_per_entity: u64,
+}
+
+/// What the player used.
+#[derive(Clone, Debug, Serialize)]
+pub struct Player {
+    /// CPU time in the measured time.
+    pub cpu_seconds: f64,
+    /// Share of one core.
+    pub cores: f64,
+    /// CPU time for each frame: making, packing, sending, and reading its acknowledgement.
+    pub cpu_us_per_frame: f64,
+    /// Memory when the measurement ended.
+    pub rss_bytes: u64,
 }
 
 /// Counts and usage at one moment.
@@ -85,11 +120,13 @@ pub struct Moment {
     pub acknowledged: u64,
     /// What the aggregator used, if its process is known.
     pub usage: Option<Usage>,
+    /// What the player used.
+    pub own: Usage,
 }
 
 impl Moment {
     /// Now.
-    pub fn take(at: Duration, counts: &Counts, usage: Option<Usage>) -> Self {
+    pub fn take(at: Duration, counts: &Counts, usage: Option<Usage>, own: Usage) -> Self {
         Self {
             at,
             frames: counts.frames.load(Ordering::Relaxed),
@@ -97,6 +134,7 @@ impl Moment {
             bytes: counts.bytes.load(Ordering::Relaxed),
             acknowledged: counts.samples_acknowledged.load(Ordering::Relaxed),
             usage,
+            own,
         }
     }
 }
@@ -124,11 +162,45 @@ impl Report {
             samples_sent_per_second: per_second(samples),
             samples_acknowledged_per_second: per_second(after.acknowledged - before.acknowledged),
             bytes_per_sample: rounded((after.bytes - before.bytes) as f64 / samples as f64),
+            kept_up: None,
+            sustained: None,
+            punctuality: None,
+            player: Player::between(frames, seconds, before.own, after.own),
             aggregator: usage.map(|(before, after)| {
                 Cost::between(shape, (frames, samples), seconds, before, after)
             }),
             freshness: None,
+            weather: None,
             asked: None,
+        }
+    }
+
+    /// Adds how punctual frames and acknowledgements were. Where they were not, the aggregator's
+    /// CPU time says nothing about what the load costs.
+    pub fn judge(&mut self, verdict: Verdict) {
+        self.kept_up = Some(verdict.kept_up);
+        self.sustained = Some(verdict.sustained);
+        if !verdict.sustained
+            && let Some(cost) = &mut self.aggregator
+        {
+            cost.cores = None;
+            cost.cpu_us_per_entity_cycle = None;
+            cost.cpu_us_per_frame = None;
+            cost.samples_per_second_per_core = None;
+        }
+        self.punctuality = Some(verdict);
+    }
+}
+
+impl Player {
+    #[expect(clippy::as_conversions, reason = "figures for people")]
+    fn between(frames: u64, seconds: f64, before: Usage, after: Usage) -> Self {
+        let cpu_s = after.cpu_s() - before.cpu_s();
+        Self {
+            cpu_seconds: rounded(cpu_s),
+            cores: rounded(cpu_s / seconds),
+            cpu_us_per_frame: rounded(cpu_s * 1e6 / frames as f64),
+            rss_bytes: after.resident_bytes,
         }
     }
 }
@@ -142,14 +214,23 @@ impl Cost {
         before: Usage,
         after: Usage,
     ) -> Self {
-        let cpu_s = after.cpu_s - before.cpu_s;
+        let cpu_s = after.cpu_s() - before.cpu_s();
+        let per_frame = |count: u64| rounded(count as f64 / frames as f64);
         let entity_cycles = frames as f64 * f64::from(shape.entities_per_node());
         Self {
             cpu_seconds: rounded(cpu_s),
-            cores: rounded(cpu_s / seconds),
-            cpu_us_per_entity_cycle: rounded(cpu_s * 1e6 / entity_cycles),
-            cpu_us_per_frame: rounded(cpu_s * 1e6 / frames as f64),
-            samples_per_second_per_core: (samples as f64 / cpu_s).round() as u64,
+            cpu_user_seconds: rounded(after.user_s - before.user_s),
+            cpu_system_seconds: rounded(after.system_s - before.system_s),
+            cores: Some(rounded(cpu_s / seconds)),
+            cpu_us_per_entity_cycle: Some(rounded(cpu_s * 1e6 / entity_cycles)),
+            cpu_us_per_frame: Some(rounded(cpu_s * 1e6 / frames as f64)),
+            samples_per_second_per_core: Some((samples as f64 / cpu_s).round() as u64),
+            voluntary_switches_per_frame: per_frame(
+                after.voluntary_switches.saturating_sub(before.voluntary_switches),
+            ),
+            involuntary_switches_per_frame: per_frame(
+                after.involuntary_switches.saturating_sub(before.involuntary_switches),
+            ),
             peak_rss_bytes: after.peak_bytes,
             rss_bytes: after.resident_bytes,
             rss_bytes_per_entity: after.resident_bytes / shape.entities().max(1),
