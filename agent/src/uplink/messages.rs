@@ -19,7 +19,7 @@ const DECLARATION_BYTES_MAX: usize = {
 };
 
 /// Declarations in one message: with texts of usual lengths about as many bytes as a frame.
-const DECLARATIONS_MAX: usize = 12;
+const DECLARATIONS_MAX: usize = 24;
 
 // However long the texts are, a message is within the limit.
 const _: () = assert!(DECLARATIONS_MAX * DECLARATION_BYTES_MAX <= MESSAGE_BYTES);

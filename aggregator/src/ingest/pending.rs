@@ -27,6 +27,8 @@ pub(super) struct Pending {
     sequence: Option<Sequence>,
     frames: usize,
     due: Duration,
+    /// Whether the stream was acknowledged at all.
+    answered: bool,
 }
 
 impl Pending {
@@ -46,8 +48,9 @@ impl Pending {
         }
         self.frames += 1;
         let keeps_up = now.since(tick.unix_ms()) <= apart_ms + LATE_MS;
-        // There is nothing to wait for when the next frame comes too late.
-        if !keeps_up || FRAMES_MOST <= self.frames || self.due < elapsed + apart {
+        // There is nothing to wait for when the next frame comes too late; and who just connected
+        // learns at once that its frames count.
+        if !self.answered || !keeps_up || FRAMES_MOST <= self.frames || self.due < elapsed + apart {
             self.due = elapsed;
         }
     }
@@ -64,7 +67,9 @@ impl Pending {
 
     /// What is to be acknowledged; nothing is pending after that.
     pub(super) fn take(&mut self) -> Option<Sequence> {
-        std::mem::take(self).sequence
+        self.frames = 0;
+        self.answered |= self.sequence.is_some();
+        self.sequence.take()
     }
 }
 
@@ -77,7 +82,7 @@ mod tests {
     #[track_caller]
     fn check(apart: u64, age: u64, frames: u64, expected: u64) {
         let resolution = Resolution::from_seconds(apart).unwrap();
-        let mut pending = Pending::default();
+        let mut pending = Pending { answered: true, ..Pending::default() };
         for number in 0..frames {
             let elapsed = Duration::from_secs(number * apart);
             let now = 1_000_000 + number * apart;
@@ -102,6 +107,21 @@ mod tests {
         check(1, 0, 6, 0);
         check(2, 0, 3, 0);
         check(15, 0, 1, 0);
+    }
+
+    #[test]
+    fn the_first_frame_of_a_stream_is_answered_at_once() {
+        let mut pending = Pending::default();
+        let mut wait = |number| {
+            let frame = (Sequence(number), Tick(1_000_000));
+            let at = Tick(1_000_000).unix_ms();
+            pending.add(frame, Resolution::from_seconds(1).unwrap(), at, Duration::ZERO);
+            let wait = pending.wait(Duration::ZERO);
+            assert_eq!(pending.take(), Some(Sequence(number)));
+            wait
+        };
+        assert_eq!(wait(1), Some(Duration::ZERO));
+        assert_eq!(wait(2), Some(WAIT));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::schema::Schema;
 
 /// Frames in a chunk at least: a chunk leaves the window as a whole, so small ones keep few
 /// frames longer than needed.
-const CHUNK_FRAMES: usize = 4;
+const CHUNK_FRAMES: usize = 2;
 
 /// Chunks in a full window at most: each new one makes a new list of all.
 const CHUNKS: usize = 16;

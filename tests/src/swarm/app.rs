@@ -24,7 +24,6 @@ use super::{
     descriptors, freshness,
     http::HttpClient,
     names,
-    punctuality::Punctuality,
     quantiles::Quantiles,
     reading::Plan,
     report::{Moment, Report},
@@ -155,10 +154,15 @@ impl Swarm<'_> {
         (self.progress)(&format!("measuring {} ticks", self.arguments.ticks));
         crews.until(self.clock, parts.after).await?;
         let mut report = Report::between(self.shape, false, &before, &self.moment()?);
-        let expected = u64::from(self.shape.nodes) * self.arguments.ticks;
-        report.judge(parts.punctuality.verdict(self.shape.resolution_s, Some(expected)));
-        report.asked = self.ask(&mut crews, &parts.punctuality_after).await?;
+        report.asked = self.ask(&mut crews).await?;
         crews.stop().await?;
+        // Only now all acknowledgements are here: one may stand for the frames of several ticks.
+        let resolution_s = self.shape.resolution_s;
+        let expected = u64::from(self.shape.nodes) * self.arguments.ticks;
+        report.judge(parts.punctuality.verdict(resolution_s, Some(expected)));
+        if let Some(asked) = &mut report.asked {
+            asked.punctuality = Some(parts.punctuality_after.verdict(resolution_s, None));
+        }
         watchers.join_all().await.into_iter().collect::<Result<(), _>>()?;
         let mut durations = Vec::new();
         while let Ok(age) = found.try_recv() {
@@ -284,11 +288,7 @@ impl Swarm<'_> {
     }
 
     /// Asks on a thread of its own: an answer is timed by a thread that does nothing else.
-    async fn ask(
-        &self,
-        crews: &mut Crews,
-        punctuality: &Punctuality,
-    ) -> anyhow::Result<Option<Asked>> {
+    async fn ask(&self, crews: &mut Crews) -> anyhow::Result<Option<Asked>> {
         let Some(rest) = self.target.rest.clone().filter(|_| self.arguments.query) else {
             return Ok(None);
         };
@@ -301,12 +301,10 @@ impl Swarm<'_> {
             let runtime = runtime.context("cannot start a runtime")?;
             anyhow::Ok(runtime.block_on(asking::ask(&rest, shape, clock, end))?)
         });
-        let mut asked = tokio::select! {
-            asked = asking => asked.context("asking panicked")??,
-            failed = crews.failed() => return Err(failed),
-        };
-        asked.punctuality = Some(punctuality.verdict(self.shape.resolution_s, None));
-        Ok(Some(asked))
+        tokio::select! {
+            asked = asking => Ok(Some(asked.context("asking panicked")??)),
+            failed = crews.failed() => Err(failed),
+        }
     }
 }
 

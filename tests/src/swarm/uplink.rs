@@ -29,7 +29,7 @@ const QUEUE: usize = 1;
 
 /// Entities of one message. The receiver keeps a buffer as large as the largest message that it
 /// ever got, for as long as the connection lasts.
-const ENTITIES_PER_MESSAGE: usize = 8;
+const ENTITIES_PER_MESSAGE: usize = 24;
 
 /// What all nodes sent and what of it was acknowledged.
 #[derive(Debug, Default)]
