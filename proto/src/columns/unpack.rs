@@ -35,6 +35,16 @@ pub enum BadColumns {
 /// Applies packed columns to the state after the frame before, which becomes this frame's.
 /// After an error the state is of no further use.
 pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
+    unpack_where(state, bytes, |_| true)
+}
+
+/// As [`unpack`], for the columns that are `wanted` and the same ones in every frame; the values
+/// of others mean nothing.
+pub fn unpack_where(
+    state: &mut Columns,
+    bytes: &[u8],
+    wanted: impl Fn(ColumnNumber) -> bool,
+) -> Result<(), BadColumns> {
     let mut rest = bytes;
     let head = take_head(&mut rest)?;
     if head & KEY != 0 {
@@ -51,8 +61,13 @@ pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
     let changed = take_changed(&mut rest, state.values.len()).ok_or(BadColumns::Length)?;
     for (index, values) in state.values.iter_mut().enumerate() {
         if bit(changed, index) {
-            let number = state.layout.columns.get(index).map_or(0, |column| column.number.0);
-            apply_column(values, &mut rest).ok_or(BadColumns::Column(number))?;
+            let number = state.layout.columns.get(index).map_or(ColumnNumber(0), |one| one.number);
+            let applied = if wanted(number) {
+                apply_column(values, &mut rest)
+            } else {
+                pass_over_column(&mut rest)
+            };
+            applied.ok_or(BadColumns::Column(number.0))?;
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(BadColumns::Length) }
@@ -78,8 +93,7 @@ pub fn delta_at(
         return Some(0);
     }
     for _ in 0..count_ones_before(changed, index) {
-        rest = rest.get(1..)?;
-        take_section(&mut rest)?;
+        pass_over_column(&mut rest)?;
     }
     let (&head, after) = rest.split_first()?;
     rest = after;
@@ -146,6 +160,11 @@ fn take_ascending(bytes: &mut &[u8], count: usize, below: u32) -> Option<Vec<u32
         least = number + 1;
     }
     Some(numbers)
+}
+
+fn pass_over_column(bytes: &mut &[u8]) -> Option<()> {
+    *bytes = bytes.get(1..)?;
+    take_section(bytes).map(drop)
 }
 
 fn apply_column(values: &mut [i64], bytes: &mut &[u8]) -> Option<()> {
@@ -270,6 +289,13 @@ mod tests {
                 prop_assert_eq!(&from_key, frame);
                 check_delta_at(&before, &state, &packed)?;
                 check_delta_at(&Columns::default(), &state, &key)?;
+                let mut even = before.clone();
+                unpack_where(&mut even, &packed, |number| number.0 % 2 == 0).unwrap();
+                for (index, column) in state.layout.columns.iter().enumerate() {
+                    if column.number.0 % 2 == 0 {
+                        prop_assert_eq!(&even.values[index], &state.values[index]);
+                    }
+                }
             }
         }
 
