@@ -5,6 +5,7 @@
 
 mod grpc;
 pub mod inventory_file;
+mod rest_threads;
 
 use std::{
     io,
@@ -24,14 +25,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{grpc::GrpcError, inventory_file::BadInventoryFile};
+use self::{grpc::GrpcError, inventory_file::BadInventoryFile, rest_threads::RestThreads};
 use crate::{
     admission::Rules,
     clock::{Clock, Now},
     ingest::IngestService,
     model::Model,
     query::Queries,
-    rest::{self, Rest},
+    rest::Rest,
     self_metrics::SelfMetrics,
     settings::Settings,
     telemetry::chain,
@@ -56,9 +57,23 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// The system gives no threads.
+    #[error("cannot start the threads that answer HTTP")]
+    Threads(#[source] io::Error),
     /// An inventory file is missing or broken.
     #[error(transparent)]
     Inventory(#[from] BadInventoryFile),
+}
+
+/// Why a server ended that should not have.
+#[derive(Debug, thiserror::Error)]
+enum ServerError {
+    /// The one that agents deliver to.
+    #[error(transparent)]
+    Grpc(#[from] GrpcError),
+    /// The one that answers HTTP.
+    #[error("the HTTP server failed")]
+    Rest(#[source] io::Error),
 }
 
 /// An aggregator that runs. Dropping it stops it at once; [`Running::stop`] lets it finish.
@@ -71,7 +86,9 @@ pub struct Running {
     model: Arc<Model>,
     inventory: Vec<PathBuf>,
     stop: CancellationToken,
-    servers: JoinSet<Result<(), GrpcError>>,
+    servers: JoinSet<Result<(), ServerError>>,
+    // Dropped last: answers under way run on them.
+    rest_threads: RestThreads,
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the inventory again.
@@ -121,6 +138,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     let stop = CancellationToken::new();
     let upkeep = upkeep(Arc::clone(&model), clock.clone(), metrics.clone(), stop.clone());
     let rest = Rest::new(Queries::new(Arc::clone(&model)), clock, metrics);
+    let rest_threads = RestThreads::start().map_err(StartError::Threads)?;
     let mut running = Running {
         rest_addr,
         grpc_addr,
@@ -128,14 +146,14 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
         inventory: settings.inventory,
         stop: stop.clone(),
         servers: JoinSet::new(),
+        rest_threads,
     };
     running.reload_inventory().await?;
     running.servers.spawn(upkeep);
-    running.servers.spawn(grpc::serve(grpc_listener, ingest, stop.clone()));
-    running.servers.spawn(async move {
-        rest::listen::serve(rest_listener, rest.router(), stop).await;
-        Ok(())
-    });
+    let grpc = grpc::serve(grpc_listener, ingest, stop.clone());
+    running.servers.spawn(async { Ok(grpc.await?) });
+    let rest = running.rest_threads.serve(rest_listener, rest.router(), stop);
+    running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
     tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
     Ok(running)
 }
@@ -186,7 +204,7 @@ async fn upkeep(
     clock: Clock,
     metrics: SelfMetrics,
     stop: CancellationToken,
-) -> Result<(), GrpcError> {
+) -> Result<(), ServerError> {
     let mut closing = interval(CLOSE_EVERY);
     let mut sweeping = interval(SWEEP_EVERY);
     loop {

@@ -6,7 +6,7 @@ mod names;
 mod recipe;
 mod sums;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use tally_proto::{
     entity::Entity,
@@ -36,6 +36,14 @@ impl Value {
         match self {
             Self::Integer(value) => value as f64,
             Self::Float(value) => value,
+        }
+    }
+
+    /// The sum; exact where both are.
+    fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Integer(a), Self::Integer(b)) => Self::Integer(a.saturating_add(b)),
+            (a, b) => Self::Float(a.as_f64() + b.as_f64()),
         }
     }
 }
@@ -220,9 +228,9 @@ impl Queries {
     }
 
     /// `metric-export`: the JSON array of every entity of the newest frames, in pieces of about
-    /// 64 KiB that together are the document.
-    pub fn export(&self) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
-        export::export(self.recent_nodes())
+    /// [`export::PIECE_BYTES`] that together are the document. Ends early when `take` breaks.
+    pub fn export(&self, take: impl FnMut(Vec<u8>) -> ControlFlow<()>) -> ControlFlow<()> {
+        export::export(&self.recent_nodes(), take)
     }
 
     fn node(&self, name: &str) -> Option<Arc<NodeSlot>> {

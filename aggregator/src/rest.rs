@@ -40,7 +40,8 @@ use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
 use self::{
-    answer::Wish, api::Asked, parameters::Parameters, process::ProcessCollector, route::Route,
+    answer::Wish, api::Asked, export::Exports, parameters::Parameters, process::ProcessCollector,
+    route::Route,
 };
 use crate::{
     clock::Clock,
@@ -57,6 +58,7 @@ struct Inner {
     clock: Clock,
     metrics: SelfMetrics,
     registry: Registry,
+    exports: Exports,
 }
 
 /// Marks an answer that is never compressed.
@@ -69,7 +71,8 @@ impl Rest {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector));
-        Self(Arc::new(Inner { queries, clock, metrics, registry }))
+        let exports = Exports::new(metrics.exports_cut_off.clone());
+        Self(Arc::new(Inner { queries, clock, metrics, registry, exports }))
     }
 
     /// The service for [`listen`].
@@ -97,7 +100,8 @@ impl Rest {
         }
         let parameters = Parameters::parse(request.uri.query().unwrap_or(""));
         let wish = Wish { pretty: parameters.pretty(), ..wish };
-        let asked = Asked { method, wish, parameters: &parameters, now: self.0.clock.now() };
+        let (now, exports) = (self.0.clock.now(), &self.0.exports);
+        let asked = Asked { method, wish, parameters: &parameters, now, exports };
         api::answer(&self.0.queries, question, asked).await
     }
 

@@ -67,6 +67,8 @@ pub struct SelfMetrics {
     pub http_requests: Family<Request, Counter>,
     /// How long they took, from the request's head to the answer's head.
     pub http_duration: Family<RequestRoute, Histogram>,
+    /// Exports that were cut off because their client stopped reading.
+    pub exports_cut_off: Counter,
 }
 
 impl Default for SelfMetrics {
@@ -85,6 +87,7 @@ impl Default for SelfMetrics {
             acks_sent: Counter::default(),
             http_requests: Family::default(),
             http_duration: Family::new_with_constructor(duration_histogram),
+            exports_cut_off: Counter::default(),
         }
     }
 }
@@ -101,6 +104,11 @@ impl SelfMetrics {
             "Time from an HTTP request's head to its answer's head",
             Unit::Seconds,
             self.http_duration.clone(),
+        );
+        all.register(
+            "exports_cut_off",
+            "Exports that ended early because their client stopped reading",
+            self.exports_cut_off.clone(),
         );
     }
 

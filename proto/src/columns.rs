@@ -14,4 +14,4 @@ mod unpack;
 pub use builder::Builder;
 pub use layout::{ColumnLayout, Columns, Layout, RowSet};
 pub use pack::{Packer, pack_key};
-pub use unpack::{BadColumns, delta_at, has_layout, unpack};
+pub use unpack::{BadColumns, delta_at, has_layout, take_back, unpack};

@@ -11,7 +11,8 @@
 use std::sync::{Arc, OnceLock};
 
 use tally_proto::{
-    columns::{Columns, delta_at, pack_key, unpack},
+    columns::{Columns, delta_at, pack_key, take_back, unpack},
+    declaration::ColumnNumber,
     tick::Tick,
 };
 
@@ -203,6 +204,15 @@ impl EraView<'_> {
         }
         values.reverse();
         values
+    }
+
+    /// From the values after the last frame, which `columns` has of those that are `wanted`, to
+    /// the values before it.
+    pub fn take_back_last(&self, columns: &mut Columns, wanted: impl Fn(ColumnNumber) -> bool) {
+        if let [.., _, last] = self.frames.as_slice() {
+            // Stored frames were unpacked once, so their bytes are well formed.
+            take_back(columns, &last.bytes, wanted).ok();
+        }
     }
 
     /// All values after the last frame.

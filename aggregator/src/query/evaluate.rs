@@ -15,10 +15,13 @@ use crate::{
 
 /// A counter's reading: when and what.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
-    tick: Tick,
-    offset: i64,
-    total: i64,
+pub(super) struct Reading {
+    /// Of the frame.
+    pub(super) tick: Tick,
+    /// Microseconds after the tick.
+    pub(super) offset: i64,
+    /// What the counter stood at.
+    pub(super) total: i64,
 }
 
 /// What rates need of the era before.
@@ -131,7 +134,8 @@ impl Carried<'_> {
     }
 }
 
-fn growth_rate(before: Reading, now: Reading, integer: bool) -> Option<Value> {
+/// How fast a counter grew; `None` when it went back or no time passed.
+pub(super) fn growth_rate(before: Reading, now: Reading, integer: bool) -> Option<Value> {
     let elapsed = elapsed_us((before.tick, before.offset), (now.tick, now.offset))?;
     let growth = rate::growth(before.total, now.total).ok()?;
     if integer {
@@ -146,10 +150,7 @@ fn add(sums: &mut [Option<Value>], values: impl Iterator<Item = Option<Value>>) 
         *sum = match (*sum, value) {
             (None, value) => value,
             (sum, None) => sum,
-            (Some(Value::Integer(a)), Some(Value::Integer(b))) => {
-                Some(Value::Integer(a.saturating_add(b)))
-            }
-            (Some(a), Some(b)) => Some(Value::Float(a.as_f64() + b.as_f64())),
+            (Some(a), Some(b)) => Some(a.plus(b)),
         };
     }
 }

@@ -9,7 +9,7 @@ use tally_proto::{metric::MetricName, tick::UnixMs};
 
 use super::{
     answer::{self, Wish},
-    export,
+    export::{self, Exports},
     export_schema::ExportSchema,
     parameters::{Parameters, SeriesParameters},
     route::{List, Question, Subject},
@@ -30,14 +30,16 @@ pub(super) struct Asked<'a> {
     pub parameters: &'a Parameters,
     /// The end of ranges that have none.
     pub now: UnixMs,
+    /// The places of exports.
+    pub exports: &'a Exports,
 }
 
 /// Answers `question`. Whatever may be long is made on a blocking thread.
 pub(super) async fn answer(queries: &Queries, question: Question, asked: Asked<'_>) -> Response {
-    let Asked { method, wish, parameters, now } = asked;
+    let Asked { method, wish, parameters, now, exports } = asked;
     match question {
-        Question::Export if method == Method::HEAD => export::streamed(wish, std::iter::empty()),
-        Question::Export => export::streamed(wish, queries.export()),
+        Question::Export if method == Method::HEAD => export::head(),
+        Question::Export => exports.answer(wish, queries).await,
         Question::ExportSchema => answer::json(wish, &ExportSchema::new()),
         Question::List(names) => {
             let queries = queries.clone();

@@ -38,10 +38,10 @@ pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
     let mut rest = bytes;
     let head = take_head(&mut rest)?;
     if head & LAYOUT == 0 {
-        let done = apply(state, rest, i64::wrapping_add);
+        let done = apply(state, rest, |_| true, i64::wrapping_add);
         if done.is_err() {
             // It ends at the same place for the same bytes, so this takes back what was done.
-            apply(state, rest, i64::wrapping_sub).ok();
+            apply(state, rest, |_| true, i64::wrapping_sub).ok();
         }
         return done;
     }
@@ -52,22 +52,44 @@ pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
     }
     let mut next = if head & KEY == 0 { state.clone() } else { Columns::default() };
     next.rebase(Arc::new(layout));
-    apply(&mut next, rest, i64::wrapping_add)?;
+    apply(&mut next, rest, |_| true, i64::wrapping_add)?;
     *state = next;
     Ok(())
 }
 
-/// Applies the differences of all columns, added or taken away.
+/// Takes a frame's differences away from its values, which become those of the frame before: of
+/// the columns that are `wanted`. A frame with a layout says nothing of the frame before.
+pub fn take_back(
+    state: &mut Columns,
+    bytes: &[u8],
+    wanted: impl Fn(ColumnNumber) -> bool,
+) -> Result<(), BadColumns> {
+    let mut rest = bytes;
+    let head = take_head(&mut rest)?;
+    if head & LAYOUT == 0 {
+        apply(state, rest, wanted, i64::wrapping_sub)
+    } else {
+        Err(BadColumns::Head(head))
+    }
+}
+
+/// Applies the differences of the wanted columns, added or taken away.
 fn apply(
     state: &mut Columns,
     mut rest: &[u8],
+    wanted: impl Fn(ColumnNumber) -> bool,
     change: impl Fn(i64, i64) -> i64 + Copy,
 ) -> Result<(), BadColumns> {
     let changed = take_changed(&mut rest, state.values.len()).ok_or(BadColumns::Length)?;
     for (index, values) in state.values.iter_mut().enumerate() {
         if bit(changed, index) {
-            let number = state.layout.columns.get(index).map_or(0, |column| column.number.0);
-            apply_column(values, &mut rest, change).ok_or(BadColumns::Column(number))?;
+            let number = state.layout.columns.get(index).map_or(ColumnNumber(0), |one| one.number);
+            let applied = if wanted(number) {
+                apply_column(values, &mut rest, change)
+            } else {
+                pass_over_column(&mut rest)
+            };
+            applied.ok_or(BadColumns::Column(number.0))?;
         }
     }
     if rest.is_empty() { Ok(()) } else { Err(BadColumns::Length) }
@@ -93,8 +115,7 @@ pub fn delta_at(
         return Some(0);
     }
     for _ in 0..count_ones_before(changed, index) {
-        rest = rest.get(1..)?;
-        take_section(&mut rest)?;
+        pass_over_column(&mut rest)?;
     }
     let (&head, after) = rest.split_first()?;
     rest = after;
@@ -161,6 +182,11 @@ fn take_ascending(bytes: &mut &[u8], count: usize, below: u32) -> Option<Vec<u32
         least = number + 1;
     }
     Some(numbers)
+}
+
+fn pass_over_column(bytes: &mut &[u8]) -> Option<()> {
+    *bytes = bytes.get(1..)?;
+    take_section(bytes).map(drop)
 }
 
 fn apply_column(
@@ -294,6 +320,14 @@ mod tests {
                 prop_assert_eq!(&from_key, frame);
                 check_delta_at(&before, &state, &packed)?;
                 check_delta_at(&Columns::default(), &state, &key)?;
+                let mut even = state.clone();
+                if !has_layout(&packed) {
+                    take_back(&mut even, &packed, |number| number.0 % 2 == 0).unwrap();
+                    for (index, column) in state.layout.columns.iter().enumerate() {
+                        let other = if column.number.0 % 2 == 0 { &before } else { &state };
+                        prop_assert_eq!(&even.values[index], &other.values[index]);
+                    }
+                }
             }
         }
 

@@ -1,70 +1,47 @@
 //! The export's labels and texts, as JSON.
 
-use super::Newest;
+use super::newest::Newest;
 use crate::roster::Pod;
 
-/// Writes `},"labels":{…}}`.
-pub(super) struct LabelWriter<'a> {
-    out: &'a mut Vec<u8>,
-}
-
-impl<'a> LabelWriter<'a> {
-    pub(super) fn begin(out: &'a mut Vec<u8>, container: &str, kind: &str) -> Self {
-        out.extend_from_slice(b"},\"labels\":{\"type\":\"");
-        out.extend_from_slice(kind.as_bytes());
-        out.push(b'"');
-        let mut labels = Self { out };
-        labels.label("container_name", container);
-        labels
-    }
-
-    fn label(&mut self, key: &str, value: &str) {
-        self.out.extend_from_slice(b",\"");
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        push_json_text(value, self.out);
-    }
-
-    pub(super) fn optional(&mut self, key: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.label(key, value);
-        }
-    }
-
-    pub(super) fn node(&mut self, newest: &Newest<'_>) {
-        let record = newest.schema.roster.node_record.as_ref();
-        self.label("nodename", newest.node);
-        self.label("hostname", record.map_or(newest.node.as_str(), |record| &record.hostname));
-        self.label("host_id", record.map_or("", |record| &record.host_id));
-    }
-
-    pub(super) fn pod(&mut self, newest: &Newest<'_>, pod: &Pod) {
-        self.node(newest);
-        self.label("pod_name", &pod.key.name);
-        self.label("pod_id", &pod.uid.to_string());
-        self.label("namespace_name", &pod.key.namespace);
-        self.optional("namespace_id", pod.namespace_uid.as_deref());
-        self.optional("labels", pod.record.as_ref().map(|record| &*record.labels));
-    }
-
-    pub(super) fn end(self) {
-        self.out.extend_from_slice(b"}}");
-    }
-}
-
-/// A text in quotes, with what must be escaped escaped.
-pub(super) fn json_text(text: &str) -> String {
-    let mut out = Vec::new();
-    push_json_text(text, &mut out);
-    String::from_utf8(out).unwrap_or_default()
-}
-
-fn push_json_text(text: &str, out: &mut Vec<u8>) {
-    let plain = |byte: &u8| *byte != b'"' && *byte != b'\\' && 0x1f < *byte;
+/// Writes `"key":"value",`.
+pub(super) fn push_label(key: &str, value: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    if text.as_bytes().iter().all(plain) {
-        out.extend_from_slice(text.as_bytes());
-    } else {
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+    push_text(value, out);
+    out.push(b',');
+}
+
+/// As [`push_label`], if there is a value.
+pub(super) fn push_optional_label(key: &str, value: Option<&str>, out: &mut Vec<u8>) {
+    if let Some(value) = value {
+        push_label(key, value, out);
+    }
+}
+
+/// The labels that all entities of a node have.
+pub(super) fn push_node_labels(node: &str, newest: &Newest<'_>, out: &mut Vec<u8>) {
+    let record = newest.schema.roster.node_record.as_ref();
+    push_label("nodename", node, out);
+    push_label("hostname", record.map_or(node, |record| &record.hostname), out);
+    push_label("host_id", record.map_or("", |record| &record.host_id), out);
+}
+
+/// The labels that a pod and its containers have beside their node's.
+pub(super) fn push_pod_labels(pod: &Pod, out: &mut Vec<u8>) {
+    push_label("pod_name", &pod.key.name, out);
+    push_label("pod_id", &pod.uid.to_string(), out);
+    push_label("namespace_name", &pod.key.namespace, out);
+    push_optional_label("namespace_id", pod.namespace_uid.as_deref(), out);
+    push_optional_label("labels", pod.record.as_ref().map(|record| &*record.labels), out);
+}
+
+/// Writes a text in quotes, with what must be escaped escaped.
+pub(super) fn push_text(text: &str, out: &mut Vec<u8>) {
+    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
+    out.push(b'"');
+    // All bytes are looked at, for that is faster than to stop at the first special one.
+    if text.bytes().fold(false, |any, byte| any | special(byte)) {
         for byte in text.bytes() {
             match byte {
                 b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -72,6 +49,8 @@ fn push_json_text(text: &str, out: &mut Vec<u8>) {
                 _ => out.push(byte),
             }
         }
+    } else {
+        out.extend_from_slice(text.as_bytes());
     }
     out.push(b'"');
 }
@@ -83,8 +62,9 @@ mod tests {
     #[test]
     fn what_would_end_a_text_is_escaped() {
         for text in ["plain", "a\"b", "a\\b", "line\nbreak", "tab\t", "ünï", "\u{1}"] {
-            let json = json_text(text);
-            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text, "{json}");
+            let mut json = Vec::new();
+            push_text(text, &mut json);
+            assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
         }
     }
 }
