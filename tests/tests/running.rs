@@ -117,7 +117,8 @@ async fn methods_work_as_http_expects() {
     let post = ask(&server, "POST", path, &[]).await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
     assert_eq!(ask(&server, "POST", "/api/v1/model/nosuch", &[]).await.status, 404);
-    assert_eq!(ask(&server, "HEAD", "/api/v1/metric-export", &[]).await.status, 200);
+    let head = ask(&server, "HEAD", "/api/v1/metric-export", &[]).await;
+    assert_eq!((head.status, head.header("content-length")), (200, None));
     server.stop().await;
 }
 
@@ -149,6 +150,21 @@ async fn compression_is_negotiated() {
     check("br", None).await;
     let probe = ask(&server, "GET", "/healthz", &[("accept-encoding", "gzip")]).await;
     assert_eq!(probe.header("content-encoding"), None);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_export_is_whole_in_every_encoding() {
+    let server = started().await;
+    let _sender = delivered(&server).await;
+    let plain = ask(&server, "GET", "/api/v1/metric-export", &[]).await;
+    assert!(plain.body.ends_with(b"}}]\n"), "{}", String::from_utf8_lossy(&plain.body));
+    for encoding in ["gzip", "deflate"] {
+        let headers = [("accept-encoding", encoding)];
+        let answer = ask(&server, "GET", "/api/v1/metric-export", &headers).await;
+        assert_eq!(answer.header("content-encoding"), Some(encoding));
+        assert_eq!(answer.body, plain.body, "{encoding}");
+    }
     server.stop().await;
 }
 

@@ -9,7 +9,7 @@ use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
@@ -110,7 +110,8 @@ impl Exports {
                 None => Some((Err(io::Error::other("the export was cut off")), None)),
             }
         });
-        json(Body::from_stream(pieces))
+        // Who compresses it asks once more after the end.
+        json(Body::from_stream(pieces.fuse()))
     }
 }
 
@@ -161,9 +162,9 @@ impl Recipient {
     }
 }
 
-/// The answer to HEAD.
+/// The answer to HEAD: as long as the export, which nobody knows before it is made.
 pub(super) fn head() -> Response {
-    json(Body::empty())
+    json(Body::from_stream(stream::empty::<io::Result<Bytes>>()))
 }
 
 fn json(body: Body) -> Response {
