@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! listen                      connections
-//! route                       a path -> what it is for       (pure)
+//! route, paths                a path -> what it is for       (pure)
 //! parameters, time, percent   a query -> range and labels    (pure)
 //! accept                      what the client can read       (pure)
 //! api                         a question -> its answer
@@ -21,6 +21,7 @@ mod exposition;
 mod health;
 pub mod listen;
 mod parameters;
+mod paths;
 mod percent;
 mod pretty;
 mod process;
@@ -30,18 +31,22 @@ mod time;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::State, response::Response};
+use axum::{Router, body::Body, extract::State, middleware::map_request, response::Response};
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
-    header::{CACHE_CONTROL, VARY},
+    header::{ACCEPT_ENCODING, CACHE_CONTROL, VARY},
     request::Parts,
 };
 use prometheus_client::registry::Registry;
 use tower_http::compression::CompressionLayer;
 
 use self::{
-    answer::Wish, api::Asked, export::Exports, parameters::Parameters, process::ProcessCollector,
-    route::Route,
+    answer::Wish,
+    api::Asked,
+    export::Exports,
+    parameters::Parameters,
+    process::ProcessCollector,
+    route::{NoRoute, Route},
 };
 use crate::{
     clock::Clock,
@@ -78,10 +83,17 @@ impl Rest {
     /// The service for [`listen`].
     pub fn router(self) -> Router {
         let compressed = CompressionLayer::new().compress_when(compressible);
-        Router::new().fallback(answered).layer(compressed).with_state(self)
+        let answered = Router::new().fallback(answered).layer(compressed);
+        answered.layer(map_request(encoded_if_possible)).with_state(self)
     }
 
-    async fn answer(&self, request: &Parts, route: Route, wish: Wish) -> Response {
+    async fn answer(
+        &self,
+        request: &Parts,
+        route: Route,
+        wish: Wish,
+        parameters: &Parameters,
+    ) -> Response {
         let method = &request.method;
         let question = match route {
             Route::Healthz => return self.healthz(),
@@ -98,10 +110,8 @@ impl Rest {
             let message = "not acceptable: this path answers application/json";
             return answer::failure(wish, StatusCode::NOT_ACCEPTABLE, message);
         }
-        let parameters = Parameters::parse(request.uri.query().unwrap_or(""));
-        let wish = Wish { pretty: parameters.pretty(), ..wish };
         let (now, exports) = (self.0.clock.now(), &self.0.exports);
-        let asked = Asked { method, wish, parameters: &parameters, now, exports };
+        let asked = Asked { method, wish, parameters, now, exports };
         api::answer(&self.0.queries, question, asked).await
     }
 
@@ -149,11 +159,18 @@ async fn answered(State(rest): State<Rest>, request: Request<Body>) -> Response 
     // A request's body means nothing here; the server reads past it.
     let (request, _) = request.into_parts();
     let path = request.uri.path();
-    let wish = Wish { json: accept::takes_json(&request.headers), pretty: false };
+    let parameters = Parameters::parse(request.uri.query().unwrap_or(""));
+    let wish = Wish { json: accept::takes_json(&request.headers), pretty: parameters.pretty() };
     let (pattern, mut answer) = match (route::cleaned(path), route::route(path)) {
+        _ if path == "*" && request.method == Method::OPTIONS => ("*", answer::methods()),
         (Some(clean), _) => ("moved", moved(wish, &request, clean)),
-        (None, Some(route)) => (route.pattern(), rest.answer(&request, route, wish).await),
-        (None, None) => ("unknown", answer::failure(wish, StatusCode::NOT_FOUND, "no such path")),
+        (None, Ok(route)) => {
+            (route.pattern(), rest.answer(&request, route, wish, &parameters).await)
+        }
+        (None, Err(NoRoute::Unknown)) => ("unknown", answer::unknown(wish, &paths::nearest(path))),
+        (None, Err(bad @ NoRoute::Escape)) => {
+            ("unknown", answer::failure(wish, StatusCode::BAD_REQUEST, &bad.to_string()))
+        }
     };
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("accept"));
@@ -162,6 +179,14 @@ async fn answered(State(rest): State<Rest>, request: Request<Body>) -> Response 
     let took = rest.0.clock.elapsed().saturating_sub(began);
     rest.count(pattern, answer.status(), took);
     answer
+}
+
+/// Who refuses every encoding gets the answer as it is, as from Heapster, and not none at all.
+async fn encoded_if_possible(mut request: Request<Body>) -> Request<Body> {
+    if accept::refuses_every_encoding(request.headers()) {
+        request.headers_mut().remove(ACCEPT_ENCODING);
+    }
+    request
 }
 
 fn moved(wish: Wish, request: &Parts, clean: String) -> Response {

@@ -117,6 +117,7 @@ async fn methods_work_as_http_expects() {
     let post = ask(&server, "POST", path, &[]).await;
     assert_eq!((post.status, post.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
     assert_eq!(ask(&server, "POST", "/api/v1/model/nosuch", &[]).await.status, 404);
+    assert_eq!(ask(&server, "OPTIONS", "*", &[]).await.status, 204);
     let head = ask(&server, "HEAD", "/api/v1/metric-export", &[]).await;
     assert_eq!((head.status, head.header("content-length")), (200, None));
     server.stop().await;
@@ -128,8 +129,13 @@ async fn an_error_is_json_for_those_who_take_it() {
     let path = "/api/v1/model/metrics/cpu/usage?labels=foo";
     let error = r#"{"error":"invalid label pair \"foo\""}"#;
     check(&ask(&server, "GET", path, &[]).await, 400, error);
-    let text = ask(&server, "GET", "/nosuch", &[("accept", "text/html")]).await;
-    check(&text, 404, "no such path\n");
+    let text = ask(&server, "GET", "/api/v1/model/debug?pretty", &[("accept", "text/html")]).await;
+    check(&text, 404, "no such path; there are /api/v1/model/debug/allkeys\n");
+    let near = ask(&server, "GET", "/api/v1/model/debug", &[]).await;
+    check(&near, 404, r#"{"error":"no such path","paths":["/api/v1/model/debug/allkeys"]}"#);
+    let pretty = ask(&server, "GET", "/api/v1/model/nodes/%zz?pretty", &[]).await;
+    assert_eq!(pretty.status, 400);
+    assert!(pretty.body.starts_with(b"{\n  \"error\": \"the path has a %"));
     let glued = ask(&server, "GET", "//api/v1/model/nodes?pretty", &[]).await;
     assert_eq!((glued.status, glued.header("location")), (301, Some("/api/v1/model/nodes?pretty")));
     server.stop().await;
@@ -148,6 +154,8 @@ async fn compression_is_negotiated() {
     check("deflate", Some("deflate")).await;
     check("gzip;q=0", None).await;
     check("br", None).await;
+    // As from Heapster: who refuses everything gets the answer all the same.
+    check("*;q=0", None).await;
     let probe = ask(&server, "GET", "/healthz", &[("accept-encoding", "gzip")]).await;
     assert_eq!(probe.header("content-encoding"), None);
     server.stop().await;

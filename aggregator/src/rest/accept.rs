@@ -1,6 +1,10 @@
-//! Which media types a client takes, by its `Accept` header (RFC 9110, 12.5.1).
+//! Which media types and encodings a client takes, by its `Accept` and `Accept-Encoding` headers
+//! (RFC 9110, 12.5.1 and 12.5.3).
 
-use http::{HeaderMap, header::ACCEPT};
+use http::{
+    HeaderMap,
+    header::{ACCEPT, ACCEPT_ENCODING},
+};
 
 /// How much a client wants a media type: thousandths, 0 for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,10 +33,30 @@ pub(super) fn prefers_openmetrics(headers: &HeaderMap) -> bool {
     Quality(0) < openmetrics && exact("text", "plain") <= openmetrics
 }
 
+/// Whether the client refuses the answer as it is and in every encoding that there is here.
+pub(super) fn refuses_every_encoding(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let (mut unnamed, mut identity) = (None, None);
+    for coding in values.flat_map(|value| value.split(',')) {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let taken = Quality(0) < quality(parameters);
+        match name.trim().to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" | "deflate" | "zstd" if taken => return false,
+            "identity" => identity = Some(taken),
+            "*" => unnamed = Some(taken),
+            _ => (),
+        }
+    }
+    // `*` stands for what is not named; whatever it stands for here, there is something to give.
+    unnamed != Some(true) && identity.or(unnamed) == Some(false)
+}
+
 /// What the client says of `kind/subtype`; `None` when it has no `Accept` header at all.
 fn wanted(headers: &HeaderMap, kind: &str, subtype: &str) -> Option<(Precision, Quality)> {
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let mut ranges = values.flat_map(|value| value.split(',')).map(str::trim).peekable();
+    let ranges = values.flat_map(|value| value.split(',')).map(str::trim);
+    // An empty header says nothing.
+    let mut ranges = ranges.filter(|range| !range.is_empty()).peekable();
     ranges.peek()?;
     let of_range = |range: &str| {
         let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
@@ -91,6 +115,30 @@ mod tests {
         check_json("*/*", true);
         check_json("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", true);
         check_json("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", true);
+    }
+
+    #[test]
+    fn an_empty_header_says_nothing() {
+        check_json("", true);
+        check_json(" , ", true);
+    }
+
+    #[test]
+    fn an_encoding_is_refused_only_where_it_is_said() {
+        let check = |accept: &str, refuses| {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, accept.parse().unwrap())]);
+            assert_eq!(refuses_every_encoding(&headers), refuses, "{accept}");
+        };
+        check("", false);
+        check("br", false);
+        check("gzip;q=0", false);
+        check("identity;q=0", true);
+        check("*;q=0", true);
+        check("br, Identity;q=0.0", true);
+        check("identity;q=0, gzip;q=0.1", false);
+        check("identity;q=0, *", false);
+        check("*;q=0, identity", false);
+        assert!(!refuses_every_encoding(&HeaderMap::new()));
     }
 
     #[test]

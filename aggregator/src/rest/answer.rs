@@ -27,12 +27,16 @@ pub(super) struct Wish {
 
 /// 200 and `value` in JSON.
 pub(super) fn json(wish: Wish, value: &impl Serialize) -> Response {
+    json_of_status(wish, StatusCode::OK, value)
+}
+
+fn json_of_status(wish: Wish, status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(json) => {
             let json = if wish.pretty { pretty::indented(&json) } else { json };
-            with_type(StatusCode::OK, JSON, json)
+            with_type(status, JSON, json)
         }
-        Err(error) => failure(wish, StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 
@@ -49,10 +53,20 @@ pub(super) fn text_of_type(content_type: &'static str, text: String) -> Response
 /// An error, as JSON for those who take it and as one line for others.
 pub(super) fn failure(wish: Wish, status: StatusCode, message: &str) -> Response {
     if wish.json {
-        let body = serde_json::json!({ "error": message }).to_string();
-        with_type(status, JSON, body)
+        json_of_status(wish, status, &serde_json::json!({ "error": message }))
     } else {
         text(status, format!("{message}\n"))
+    }
+}
+
+/// 404, with the paths that may have been meant.
+pub(super) fn unknown(wish: Wish, nearest: &[&str]) -> Response {
+    let message = "no such path";
+    if wish.json {
+        let body = serde_json::json!({ "error": message, "paths": nearest });
+        json_of_status(wish, StatusCode::NOT_FOUND, &body)
+    } else {
+        text(StatusCode::NOT_FOUND, format!("{message}; there are {}\n", nearest.join(" ")))
     }
 }
 
@@ -80,7 +94,7 @@ pub(super) fn moved(wish: Wish, target: &str) -> Response {
             answer.headers_mut().insert(LOCATION, location);
             answer
         }
-        Err(_) => failure(wish, StatusCode::NOT_FOUND, "no such path"),
+        Err(_) => unknown(wish, &[]),
     }
 }
 

@@ -101,9 +101,11 @@ fn metric_names(queries: &Queries, subject: &Subject) -> Vec<MetricName> {
 }
 
 fn series(queries: &Queries, subject: &Subject, metric: &str, asked: &SeriesParameters) -> Series {
-    let points =
-        subject.as_ref().map(|entity| queries.series(entity, metric, &asked.labels, asked.range));
-    points.unwrap_or_default().into()
+    let points = match (subject, &asked.labels) {
+        (Some(entity), Some(labels)) => queries.series(entity, metric, labels, asked.range),
+        _ => Vec::new(),
+    };
+    points.into()
 }
 
 fn pod_list(

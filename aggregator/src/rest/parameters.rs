@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tally_proto::{
-    metric::{BadLabels, Labels},
+    metric::Labels,
     tick::{Tick, UnixMs},
 };
 
@@ -25,8 +25,9 @@ pub(super) struct Parameters(Vec<(String, String)>);
 pub(super) struct SeriesParameters {
     /// From start to end, both included.
     pub range: TickRange,
-    /// The labels to match; empty for the series without.
-    pub labels: Labels,
+    /// The labels to match, empty for the series without; `None` when nothing can have them, for
+    /// there are too many or one is too long.
+    pub labels: Option<Labels>,
 }
 
 /// A parameter that cannot be understood.
@@ -38,9 +39,6 @@ pub(super) enum BadParameter {
     /// A pair of `labels`. The wording is Heapster's.
     #[error("invalid label pair {0:?}")]
     Pair(String),
-    /// Labels beyond a limit.
-    #[error("labels cannot be matched: {0}")]
-    Labels(#[from] BadLabels),
 }
 
 impl Parameters {
@@ -61,7 +59,7 @@ impl Parameters {
     pub(super) fn series(&self, now: UnixMs) -> Result<SeriesParameters, BadParameter> {
         let start = self.first("start").map(time::parse).transpose()?;
         let end = self.first("end").map(time::parse).transpose()?;
-        let labels = self.first("labels").map_or(Ok(Labels::default()), labels)?;
+        let labels = self.first("labels").map_or(Ok(Some(Labels::none())), labels)?;
         Ok(SeriesParameters { range: range(start, end.unwrap_or(now.into())), labels })
     }
 
@@ -86,7 +84,7 @@ fn range(start: Option<Moment>, end: Moment) -> TickRange {
 }
 
 /// `key:value,key:value`, each split at its first colon; of a repeated key the last one counts.
-fn labels(text: &str) -> Result<Labels, BadParameter> {
+fn labels(text: &str) -> Result<Option<Labels>, BadParameter> {
     let mut pairs = BTreeMap::new();
     for pair in text.split(',') {
         match pair.split_once(':') {
@@ -94,7 +92,7 @@ fn labels(text: &str) -> Result<Labels, BadParameter> {
             _ => return Err(BadParameter::Pair(pair.to_owned())),
         };
     }
-    Ok(Labels::new(pairs)?)
+    Ok(Labels::new(pairs).ok())
 }
 
 #[cfg(test)]
@@ -113,7 +111,7 @@ mod tests {
     #[track_caller]
     fn check_labels(query: &str, expected: &[(&str, &str)]) {
         let asked = Parameters::parse(query).series(NOW).unwrap();
-        assert_eq!(asked.labels, Labels::new(expected.iter().copied()).unwrap(), "{query}");
+        assert_eq!(asked.labels, Labels::new(expected.iter().copied()).ok(), "{query}");
     }
 
     #[track_caller]
@@ -157,6 +155,18 @@ mod tests {
         check_labels("labels=a%3A1,b:%202", &[("a", "1"), ("b", " 2")]);
         check_labels("labels=a:1,a:2", &[("a", "2")]);
         check_labels("labels=", &[]);
+    }
+
+    #[test]
+    fn labels_that_nothing_can_have_match_nothing() {
+        for query in [format!("labels=a:{}", "x".repeat(2000)), {
+            let pairs: Vec<String> = (0..20).map(|pair| format!("k{pair}:v")).collect();
+            format!("labels={}", pairs.join(","))
+        }] {
+            assert_eq!(Parameters::parse(&query).series(NOW).unwrap().labels, None, "{query}");
+        }
+        check_labels("labels=a:%ff", &[("a", "\u{fffd}")]);
+        check_error("start=%ff", "timestamp argument cannot be parsed: ");
     }
 
     #[test]

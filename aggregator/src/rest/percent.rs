@@ -1,6 +1,7 @@
 //! Percent-decoding, strict: an escape that is none makes the whole text invalid, as in Go.
 
-/// Decodes `%XX`; `None` when an escape is malformed or the result is not UTF-8.
+/// Decodes `%XX`; `None` when an escape is malformed. What is not UTF-8 becomes U+FFFD, so that it
+/// is still there and is the name of nothing.
 pub(super) fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -11,7 +12,10 @@ pub(super) fn decode(text: &str) -> Option<String> {
             decoded.push(byte);
         }
     }
-    String::from_utf8(decoded).ok()
+    Some(
+        String::from_utf8(decoded)
+            .unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()),
+    )
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -49,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_no_text() {
-        check("%ff", None);
+    fn what_is_not_utf8_is_the_name_of_nothing() {
+        check("a%ffb", Some("a\u{fffd}b"));
     }
 }

@@ -95,18 +95,32 @@ impl Question {
     }
 }
 
-/// What `path` is for; `None` when for nothing.
-pub(super) fn route(path: &str) -> Option<Route> {
-    let segments = path.strip_prefix('/')?.split('/').map(percent::decode);
-    let segments = segments.collect::<Option<Vec<String>>>()?;
+/// A path that is for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoRoute {
+    /// There is no such path.
+    #[error("no such path")]
+    Unknown,
+    /// It cannot be decoded.
+    #[error("the path has a % without two hexadecimal digits after it: write %25 for a % itself")]
+    Escape,
+}
+
+/// What `path` is for.
+pub(super) fn route(path: &str) -> Result<Route, NoRoute> {
+    let segments = path.strip_prefix('/').ok_or(NoRoute::Unknown)?.split('/');
+    let segments = segments.map(percent::decode).collect::<Option<Vec<String>>>();
+    let segments = segments.ok_or(NoRoute::Escape)?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     match segments.as_slice() {
-        ["healthz"] | ["healthz", "healthz"] => Some(Route::Healthz),
-        ["livez"] => Some(Route::Livez),
-        ["readyz"] => Some(Route::Readyz),
-        ["metrics"] => Some(Route::OwnMetrics),
-        ["api", "v1", rest @ .., ""] | ["api", "v1", rest @ ..] => api(rest).map(Route::Api),
-        _ => None,
+        ["healthz"] | ["healthz", "healthz"] => Ok(Route::Healthz),
+        ["livez"] => Ok(Route::Livez),
+        ["readyz"] => Ok(Route::Readyz),
+        ["metrics"] => Ok(Route::OwnMetrics),
+        ["api", "v1", rest @ .., ""] | ["api", "v1", rest @ ..] => {
+            api(rest).map(Route::Api).ok_or(NoRoute::Unknown)
+        }
+        _ => Err(NoRoute::Unknown),
     }
 }
 
@@ -223,7 +237,7 @@ mod tests {
 
     #[track_caller]
     fn check(path: &str, expected: Option<Route>) {
-        assert_eq!(route(path), expected, "{path}");
+        assert_eq!(route(path), expected.ok_or(NoRoute::Unknown), "{path}");
     }
 
     /// Under /api/v1 a trailing slash changes nothing.
@@ -335,10 +349,16 @@ mod tests {
             "/api/v1/model/Nodes",
             "/api/v1/model/namespaces/s/pods/p",
             "/api/v1/metric-export/x",
-            "/api/v1/model/nodes/%zz/metrics",
         ] {
             check(path, None);
         }
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_decoded_is_a_bad_request_and_other_bytes_name_nothing() {
+        assert_eq!(route("/api/v1/model/nodes/%zz/metrics"), Err(NoRoute::Escape));
+        assert_eq!(route("/100%"), Err(NoRoute::Escape));
+        check_model("nodes/%ff/metrics", Question::MetricNames(node("\u{fffd}")));
     }
 
     #[test]
