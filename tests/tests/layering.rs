@@ -29,7 +29,7 @@ const PACKAGES: &[Package] = &[
             &["name", "tick", "rate"],
             &["metric", "entity"],
             &["catalogue", "declaration"],
-            &["columns", "message"],
+            &["columns", "message", "record"],
             &["encode", "decode"],
         ],
         pure: &[
@@ -43,6 +43,7 @@ const PACKAGES: &[Package] = &[
             "declaration",
             "columns",
             "message",
+            "record",
             "encode",
             "decode",
         ],
