@@ -83,12 +83,17 @@ const PACKAGES: &[Package] = &[
             &["network", "node", "own_cost"],
             &["sampler"],
             &["once", "outbox"],
+            &["spool"],
+            &["backlog", "folder"],
             &["settings"],
             &["uplink"],
             &["app"],
             &["main"],
         ],
-        pure: &["backoff", "identity", "parse", "schedule", "assemble", "outbox", "meanings"],
+        pure: &[
+            "backoff", "identity", "parse", "schedule", "assemble", "outbox", "meanings", "spool",
+            "backlog",
+        ],
     },
 ];
 
