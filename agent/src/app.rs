@@ -87,7 +87,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
     let mut options = uplink::Options::new(endpoint, hello, *outbox, random);
     options.spool = folder.is_some().then_some(settings.spool);
     let counters = Arc::new(Counters::default());
-    let mut reader = Reader::new(sampler, Arc::clone(&counters));
+    let mut reader = Reader::new(sampler, Arc::clone(&counters), folder.is_some());
     let read = move |tick, frame: &mut Builder| reader.read(tick, || since_us(tick), frame);
     drive(*resolution, options, read, folder, counters, shutdown).await
 }
