@@ -5,6 +5,7 @@
 //! thread ends first, its queue closes, the uplink delivers what is left for two seconds.
 
 mod reader;
+mod spool_folder;
 mod ticker;
 
 use std::{
@@ -39,6 +40,7 @@ use self::{
 };
 use crate::{
     counters::Counters,
+    folder::{Folder, Worker, worker},
     handover::{UplinkEnded, handover},
     host::facts,
     once,
@@ -73,6 +75,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         version = VERSION,
         "tally-agent begins"
     );
+    let folder = spool_folder::choose(&settings.spool_dir)?;
     let hello = Hello {
         node,
         boot,
@@ -81,11 +84,12 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         agent_version: VERSION.to_owned(),
     };
     let endpoint = Endpoint::from(aggregator.clone());
-    let options = uplink::Options::new(endpoint, hello, *outbox, random);
+    let mut options = uplink::Options::new(endpoint, hello, *outbox, random);
+    options.spool = folder.is_some().then_some(settings.spool);
     let counters = Arc::new(Counters::default());
-    let mut reader = Reader::new(sampler, Arc::clone(&counters));
+    let mut reader = Reader::new(sampler, Arc::clone(&counters), folder.is_some());
     let read = move |tick, frame: &mut Builder| reader.read(tick, || since_us(tick), frame);
-    drive(*resolution, options, read, counters, shutdown).await
+    drive(*resolution, options, read, folder, counters, shutdown).await
 }
 
 /// Two readings of this host one second apart, the later one as JSON.
@@ -103,6 +107,7 @@ async fn drive(
     resolution: Resolution,
     options: uplink::Options,
     read: impl FnMut(Tick, &mut Builder) -> Declarations + Send + 'static,
+    folder: Option<Folder>,
     counters: Arc<Counters>,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
@@ -119,7 +124,8 @@ async fn drive(
             ticker::run(resolution, time, read, giver, &sampling_counters)
         })
         .context("cannot start the sampling thread")?;
-    let mut uplink = tokio::spawn(uplink::run(options, taker, counters));
+    let disk = folder.map(worker_thread).transpose()?;
+    let mut uplink = tokio::spawn(uplink::run(options, taker, disk, counters));
 
     tokio::select! {
         () = shutdown => info!("stopping"),
@@ -140,11 +146,22 @@ async fn drive(
     Ok(())
 }
 
-fn report(Leftover { frames }: Leftover) {
-    if frames == 0 {
-        info!("stopped; everything is delivered");
-    } else {
-        warn!(frames, "stopped; frames that the aggregator did not acknowledge are lost");
+/// Starts the spool's thread, so that a disk that hangs delays nothing. It ends when the uplink
+/// lets go of the worker; nobody waits for it, because it may hang.
+fn worker_thread(folder: Folder) -> anyhow::Result<Worker> {
+    let (worker, work) = worker(folder);
+    let spawned = thread::Builder::new().name("spool".to_owned()).spawn(work);
+    spawned.context("cannot start the spool's thread")?;
+    Ok(worker)
+}
+
+fn report(Leftover { lost, spooled }: Leftover) {
+    match (lost, spooled) {
+        (0, 0) => info!("stopped; everything is delivered"),
+        (0, spooled) => info!(spooled, "stopped; frames in the spool are sent at the next start"),
+        (lost, spooled) => {
+            warn!(lost, spooled, "stopped; frames that the aggregator did not acknowledge are lost")
+        }
     }
 }
 

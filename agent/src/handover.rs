@@ -79,8 +79,16 @@ impl Giver {
         if let Some(late) = self.waiting.take() {
             self.try_give(late)?;
         }
-        self.counters.frames_dropped.add(u64::from(self.waiting.is_some()));
+        if let Some(dropped) = &self.waiting {
+            self.count_dropped(dropped);
+        }
         Ok(())
+    }
+
+    fn count_dropped(&self, dropped: &Reading) {
+        let samples: usize = dropped.columns.values.iter().map(Vec::len).sum();
+        self.counters.frames_dropped.add(1);
+        self.counters.samples_dropped.add(u64::try_from(samples).unwrap_or(u64::MAX));
     }
 
     #[cfg(test)]
@@ -96,7 +104,7 @@ impl Giver {
         }
         Ok(match self.waiting.take() {
             Some(dropped) => {
-                self.counters.frames_dropped.add(1);
+                self.count_dropped(&dropped);
                 dropped
             }
             None => {

@@ -6,17 +6,17 @@
 //! it, acknowledged or dropped, are folded into those. A new stream then begins with all
 //! declarations and the oldest frame packed as a key frame; all others follow as they are kept.
 //!
-//! When full, the oldest frame goes and is counted: what is newest is what people look at, and a
-//! lost frame costs resolution but never truth. No frame waits for the network to be taken in.
+//! When full, the oldest frame goes: what is newest is what people look at, and a lost frame costs
+//! resolution but never truth. It is counted, unless it is kept elsewhere ([`crate::spool`]). No
+//! frame waits for the network to be taken in.
 
-use std::{collections::VecDeque, mem};
+use std::{collections::VecDeque, mem, time::Duration};
 
 use bytes::Bytes;
 use tally_proto::{
     columns::{BadColumns, Columns, Packer, pack_key, unpack},
     limits::MESSAGE_BYTES,
     message::{Declarations, PackedFrame, Sequence},
-    tick::Tick,
 };
 
 use crate::{
@@ -26,7 +26,7 @@ use crate::{
 
 /// Bytes of one frame's columns, so that its message with a few fields more stays in the limit.
 /// A larger frame would be refused for ever, so it is dropped.
-const FRAME_BYTES_MAX: usize = MESSAGE_BYTES - 1024;
+pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES - 1024;
 
 /// What an entry takes beside its columns' bytes.
 const ENTRY_BYTES: usize = mem::size_of::<Entry>();
@@ -50,6 +50,8 @@ pub struct Outgoing {
     pub declarations: Declarations,
     /// The frame.
     pub frame: PackedFrame,
+    /// Values in it.
+    pub samples: u32,
 }
 
 /// Frames that are not acknowledged yet.
@@ -71,13 +73,33 @@ pub struct Outbox {
     /// The highest sequence that any stream was sent.
     highest_sent: Sequence,
     receiver: Receiver,
-    dropped: u64,
+    dropped: Lost,
+}
+
+/// Frames that are given up, and the values in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Frames.
+    pub frames: u64,
+    /// Values.
+    pub samples: u64,
+}
+
+impl Lost {
+    /// Both together.
+    pub fn add(&mut self, more: Lost) {
+        self.frames += more.frames;
+        self.samples += more.samples;
+    }
 }
 
 #[derive(Debug)]
 struct Entry {
     declarations: Declarations,
     frame: PackedFrame,
+    samples: u32,
+    /// When it was taken in.
+    since: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -113,16 +135,16 @@ impl Outbox {
             sent: 0,
             highest_sent: Sequence::default(),
             receiver: Receiver::Blank,
-            dropped: 0,
+            dropped: Lost::default(),
         }
     }
 
-    /// Takes a frame in; drops the oldest ones if it is full. Hands back a buffer that is no
-    /// longer needed.
-    pub fn push(&mut self, reading: Reading) -> Columns {
+    /// Takes a frame in at `now`. Hands back a buffer that is no longer needed.
+    pub fn push(&mut self, reading: Reading, now: Duration) -> Columns {
         let Reading { tick, declarations, columns } = reading;
         self.packed.clear();
         self.packer.pack(&columns, &mut self.packed);
+        let samples = columns.values.iter().map(Vec::len).sum::<usize>();
         let before = mem::replace(&mut self.newest, columns);
         let unneeded = if self.entries.is_empty() {
             mem::replace(&mut self.base.columns, before)
@@ -137,13 +159,23 @@ impl Outbox {
                 tick,
                 columns: Bytes::copy_from_slice(&self.packed),
             },
+            samples: u32::try_from(samples).unwrap_or(u32::MAX),
+            since: now,
         };
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
-        while self.is_over() {
-            self.drop_oldest();
-        }
         unneeded
+    }
+
+    /// Lets the oldest frames go while there are too many, and counts those that are not kept
+    /// elsewhere.
+    pub fn make_room(&mut self, is_kept_elsewhere: impl Fn(Sequence) -> bool) {
+        while self.is_over() {
+            match self.entries.front() {
+                Some(oldest) if is_kept_elsewhere(oldest.frame.sequence) => self.fold_oldest(),
+                _ => self.drop_oldest(),
+            }
+        }
     }
 
     /// Forgets every frame up to `sequence`. One that no stream was sent is not believed, one
@@ -202,14 +234,64 @@ impl Outbox {
         self.entries.is_empty()
     }
 
-    /// Frames that were dropped without an acknowledgement, in this run.
-    pub fn dropped(&self) -> u64 {
+    /// What was dropped without an acknowledgement, in this run.
+    pub fn dropped(&self) -> Lost {
         self.dropped
     }
 
-    /// The tick of the oldest frame that is kept.
-    pub fn oldest(&self) -> Option<Tick> {
-        self.entries.front().map(|entry| entry.frame.tick)
+    /// The oldest frame that is kept, and when it was taken in.
+    pub fn oldest(&self) -> Option<(Sequence, Duration)> {
+        self.entries.front().map(|entry| (entry.frame.sequence, entry.since))
+    }
+
+    /// The newest frame that was taken in, whether it is still kept or not.
+    pub fn last(&self) -> Sequence {
+        self.last
+    }
+
+    /// The highest sequence that any stream was sent.
+    pub fn highest_sent(&self) -> Sequence {
+        self.highest_sent
+    }
+
+    /// Notes that a frame of this run was sent from elsewhere.
+    pub fn sent_from_elsewhere(&mut self, sequence: Sequence) {
+        self.highest_sent = self.highest_sent.max(sequence);
+    }
+
+    /// The frames after `sequence` as they are kept: each needs the one before it.
+    pub fn after(&self, sequence: Sequence) -> impl Iterator<Item = Outgoing> {
+        let known = self.place_after(sequence);
+        self.entries.iter().skip(known).map(|entry| Outgoing {
+            declarations: entry.declarations.clone(),
+            frame: entry.frame.clone(),
+            samples: entry.samples,
+        })
+    }
+
+    /// The first frame after `sequence` as one that needs no other before it, with everything
+    /// that is declared by then.
+    pub fn standing_after(&self, sequence: Sequence) -> Option<Outgoing> {
+        let place = self.place_after(sequence);
+        let entry = self.entries.get(place)?;
+        let mut meanings = self.base.meanings.clone();
+        let mut columns = self.base.columns.clone();
+        for entry in self.entries.iter().take(place + 1) {
+            meanings.apply(entry.declarations.clone());
+            own(unpack(&mut columns, &entry.frame.columns));
+        }
+        meanings.forget_retired();
+        let mut packed = Vec::new();
+        pack_key(&columns, &mut packed);
+        Some(Outgoing {
+            declarations: meanings.into_declarations(),
+            frame: PackedFrame { columns: packed.into(), ..entry.frame.clone() },
+            samples: entry.samples,
+        })
+    }
+
+    fn place_after(&self, sequence: Sequence) -> usize {
+        self.entries.partition_point(|entry| entry.frame.sequence <= sequence)
     }
 
     fn outgoing(&mut self, columns: Bytes) -> Option<Outgoing> {
@@ -229,7 +311,8 @@ impl Outbox {
         };
         self.sent += 1;
         self.highest_sent = self.highest_sent.max(entry.frame.sequence);
-        Some(Outgoing { declarations, frame: PackedFrame { columns, ..entry.frame.clone() } })
+        let frame = PackedFrame { columns, ..entry.frame.clone() };
+        Some(Outgoing { declarations, frame, samples: entry.samples })
     }
 
     /// The oldest frame as one that needs no other before it.
@@ -246,18 +329,25 @@ impl Outbox {
         packed.into()
     }
 
+    /// Whether it is more than half full: whoever keeps frames elsewhere should begin.
+    pub fn is_filling(&self) -> bool {
+        let frames = self.entries.len();
+        self.limits.frames < 2 * frames && 1 < frames || self.limits.bytes / 2 < self.bytes
+    }
+
     fn is_over(&self) -> bool {
         let frames = self.entries.len();
         1 < frames && (self.limits.frames < frames || self.limits.bytes < self.bytes)
     }
 
     fn drop_oldest(&mut self) {
-        self.dropped += 1;
+        let samples = self.entries.front().map_or(0, |oldest| u64::from(oldest.samples));
+        self.dropped.add(Lost { frames: 1, samples });
         self.fold_oldest();
     }
 
     fn fold_oldest(&mut self) {
-        let Some(Entry { declarations, frame }) = self.entries.pop_front() else {
+        let Some(Entry { declarations, frame, .. }) = self.entries.pop_front() else {
             return;
         };
         self.bytes -= frame_bytes(&declarations, &frame);

@@ -10,6 +10,26 @@ use crate::{
     parse::line::{BadLine, decimal, words},
 };
 
+/// What became of earlier frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Frames that were lost before they were delivered.
+    pub frames_dropped: u64,
+    /// Values in them.
+    pub samples_dropped: u64,
+    /// What is kept on disk; `None` without a spool.
+    pub spool: Option<SpoolState>,
+}
+
+/// What is kept on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpoolState {
+    /// Size of all files.
+    pub bytes: u64,
+    /// How often it failed or was found damaged.
+    pub faults: u64,
+}
+
 /// The agent's own figures.
 #[derive(Debug, Default)]
 pub struct OwnCost {

@@ -41,7 +41,7 @@ use crate::{
     },
     network::HostNamespace,
     node::Node,
-    own_cost::OwnCost,
+    own_cost::{Delivery, OwnCost},
 };
 
 /// How often what changes seldom is read.
@@ -139,7 +139,7 @@ pub struct Sampler {
     turn: u32,
     /// How long the tick before took.
     read_time_us: Option<i64>,
-    frames_dropped: Option<u64>,
+    delivery: Option<Delivery>,
     /// Values without a column when that was last reported.
     refused_before: u64,
 }
@@ -181,7 +181,7 @@ impl Sampler {
             slow_every,
             turn: 0,
             read_time_us: None,
-            frames_dropped: None,
+            delivery: None,
             refused_before: 0,
         })
     }
@@ -233,9 +233,9 @@ impl Sampler {
         }
     }
 
-    /// Counts frames that were lost before they were delivered; the agent reports the number.
-    pub fn set_frames_dropped(&mut self, frames: u64) {
-        self.frames_dropped = Some(frames);
+    /// Notes how delivery goes; the agent reports the numbers.
+    pub fn set_delivery(&mut self, delivery: Delivery) {
+        self.delivery = Some(delivery);
     }
 
     /// What could not be read so far, one of each kind.

@@ -6,7 +6,7 @@
 mod flags;
 mod units;
 
-use std::{fmt, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf};
 
 use clap::Parser as _;
 use tally_proto::{
@@ -19,6 +19,7 @@ pub use self::flags::{FlagRow, Flags, flag_table};
 use self::units::{BadBytes, BadSeconds};
 use crate::{
     outbox::Limits,
+    spool,
     telemetry::{LogFormat, chain, parse_filter},
 };
 
@@ -33,8 +34,12 @@ pub struct Settings {
     pub resolution: Resolution,
     /// Where the root of the measured host is mounted.
     pub host_root: PathBuf,
-    /// How much waits for an acknowledgement.
+    /// How much waits for an acknowledgement in memory.
     pub outbox: Limits,
+    /// Where more of it waits on disk.
+    pub spool_dir: SpoolDir,
+    /// How much waits there.
+    pub spool: spool::Limits,
     /// Whether to count the running tasks of each container.
     pub container_load: bool,
     /// Whether to print one reading and end.
@@ -44,6 +49,20 @@ pub struct Settings {
     /// How log lines look.
     pub log_format: LogFormat,
 }
+
+/// Where frames are kept on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpoolDir {
+    /// At [`SPOOL_DIR`] if that can be used, else nowhere.
+    Usual,
+    /// Nowhere: in memory only.
+    Nowhere,
+    /// Here, as soon as it can be used.
+    At(PathBuf),
+}
+
+/// Where a system service keeps its state.
+pub const SPOOL_DIR: &str = "/var/lib/tally-agent";
 
 /// Everything that is wrong with the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +109,12 @@ const OUTBOX_MINUTES: (u64, u64) = (1, 1440);
 /// Bytes of an outbox: room for a few frames of a large host, and no more than a host can spare.
 const OUTBOX_BYTES: (u64, u64) = (64 << 10, 1 << 30);
 
+/// Bytes of a spool: a few segments, and what a large disk has.
+const SPOOL_BYTES: (u64, u64) = (4 << 20, 1 << 40);
+
+/// Seconds that a spool reaches back: a minute to a year.
+const SPOOL_SECONDS: (u64, u64) = (60, 366 * 86_400);
+
 impl Settings {
     /// Checks all flags; says all that is wrong, not only the first.
     pub fn check(flags: Flags) -> Result<Self, Faults> {
@@ -97,6 +122,8 @@ impl Settings {
         let resolution = faults.keep("--resolution", &flags.resolution, resolution);
         let minutes = faults.keep("--outbox-minutes", &flags.outbox_minutes, minutes);
         let bytes = faults.keep("--outbox-bytes", &flags.outbox_bytes, outbox_bytes);
+        let spool_bytes = faults.keep("--spool-max-bytes", &flags.spool_max_bytes, spool_bytes);
+        let spool_age = faults.keep("--spool-max-age", &flags.spool_max_age, spool_age);
         let aggregator = faults.keep("--aggregator", &flags.aggregator, http_url);
         let node = flags.node.or(flags.node_name).unwrap_or_default();
         let node = faults.keep("--node", &node, NodeName::parse_optional);
@@ -112,6 +139,12 @@ impl Settings {
                 resolution,
                 host_root: flags.host_root,
                 outbox: Limits { frames: frames_in(minutes?, resolution), bytes: bytes? },
+                spool_dir: spool_dir(flags.spool_dir),
+                spool: spool::Limits {
+                    bytes: spool_bytes?,
+                    age_s: spool_age?,
+                    segment_bytes: spool::SEGMENT_BYTES,
+                },
                 container_load: container_load?,
                 once: once?,
                 log: log.map(|()| flags.log)?,
@@ -170,6 +203,22 @@ fn minutes(text: &str) -> Result<u64, BadNumber> {
 fn outbox_bytes(text: &str) -> Result<usize, BadNumber> {
     let bytes = within(units::bytes(text)?, OUTBOX_BYTES)?;
     usize::try_from(bytes).map_err(|_| BadNumber::Bytes(BadBytes))
+}
+
+fn spool_dir(path: Option<OsString>) -> SpoolDir {
+    match path {
+        None => SpoolDir::Usual,
+        Some(path) if path.is_empty() => SpoolDir::Nowhere,
+        Some(path) => SpoolDir::At(path.into()),
+    }
+}
+
+fn spool_bytes(text: &str) -> Result<u64, BadNumber> {
+    within(units::bytes(text)?, SPOOL_BYTES)
+}
+
+fn spool_age(text: &str) -> Result<u64, BadNumber> {
+    within(units::seconds(text)?, SPOOL_SECONDS)
 }
 
 fn within(number: u64, (least, most): (u64, u64)) -> Result<u64, BadNumber> {

@@ -1,39 +1,40 @@
 //! Delivers frames to the aggregator, whatever becomes of the network.
 //!
-//! One task owns the outbox and the stream. It takes every reading in at once, so neither a slow
-//! nor a dead aggregator delays a tick; it sends a bounded number of frames ahead of their
-//! acknowledgements; and after any failure it begins a new stream at the oldest frame that is
-//! not acknowledged. Sending again is harmless: (run, sequence) names a frame for ever.
+//! One task owns the backlog and the stream. It takes every reading in at once, so neither a slow
+//! nor a dead aggregator, nor a slow disk, delays a tick; it sends a bounded number of frames ahead
+//! of their acknowledgements; and after any failure it begins a new stream at the oldest frame
+//! that is not acknowledged. Sending again is harmless: (run, sequence) names a frame for ever.
 
 mod link;
 #[cfg(test)]
 pub(crate) mod loopback;
 mod messages;
 mod outage;
+mod spooling;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tally_proto::message::{AgentMessage, Hello, Welcome};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::Endpoint;
 use tracing::{debug, error, info, warn};
 
 use self::{
     link::{Event, Failure, Link, elapsed, kept_alive},
     outage::{Outage, Pace, Report},
+    spooling::Spooling,
 };
+pub use crate::backlog::Leftover;
 use crate::{
+    backlog::Backlog,
     backoff::{Backoff, Policy},
     counters::Counters,
+    folder::Worker,
     handover::{Reading, Taker},
-    outbox::{Limits, Outbox},
+    outbox::Limits,
+    spool,
     telemetry::chain,
 };
-
-/// Frames that are sent ahead of their acknowledgement. At 5 KB a frame and 50 ms there and back
-/// that is 6 MB/s, enough to catch up with 15 minutes in a second; the aggregator holds no more
-/// of one agent than this.
-const IN_FLIGHT_MAX: usize = 64;
 
 /// How the uplink reaches the aggregator, and how patient it is.
 pub struct Options {
@@ -41,8 +42,13 @@ pub struct Options {
     pub endpoint: Endpoint,
     /// Who speaks.
     pub hello: Hello,
-    /// How much is kept.
+    /// How much is kept in memory.
     pub limits: Limits,
+    /// How much is kept on disk, where there is one.
+    pub spool: Option<spool::Limits>,
+    /// How long to wait for a look at what earlier runs left on disk, which must go first, before
+    /// the first stream is opened.
+    pub settle_within: Duration,
     /// Waits after failures that end by themselves.
     pub soon: Policy,
     /// Waits after refusals that last until a person acts.
@@ -63,6 +69,9 @@ impl Options {
         ceiling: Duration::from_secs(30),
     };
 
+    /// A full spool on a slow disk is read in a few seconds.
+    pub const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
     /// Nobody repairs a version or a setting in less.
     pub const SLOW: Policy = Policy {
         floor: Duration::from_secs(30),
@@ -76,6 +85,8 @@ impl Options {
             endpoint: kept_alive(endpoint),
             hello,
             limits,
+            spool: None,
+            settle_within: Self::SETTLE_WITHIN,
             soon: Self::SOON,
             slow: Self::SLOW,
             settled_after: Duration::from_secs(30),
@@ -83,47 +94,58 @@ impl Options {
             random,
         }
     }
-
-    fn open(&self) -> Link {
-        Link::open(&self.endpoint, &self.hello, self.settled_after)
-    }
-}
-
-/// What was left when the uplink ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leftover {
-    /// Frames that nobody acknowledged.
-    pub frames: usize,
 }
 
 /// Delivers what comes out of `readings` until there is no more. Then it goes on for
-/// [`Options::last_words`] at most.
-pub async fn run(options: Options, readings: Taker, counters: Arc<Counters>) -> Leftover {
-    Uplink::new(options, readings, counters).run().await
+/// [`Options::last_words`] at most. `disk` keeps what can't be delivered, if the options say how
+/// much.
+pub async fn run(
+    options: Options,
+    readings: Taker,
+    disk: Option<Worker>,
+    counters: Arc<Counters>,
+) -> Leftover {
+    Uplink::new(options, readings, disk, counters).run().await
 }
 
 struct Uplink {
     options: Options,
     readings: Taker,
     counters: Arc<Counters>,
-    outbox: Outbox,
+    backlog: Backlog,
+    spooling: Spooling,
     link: Link,
+    /// Whether a first stream was asked for.
+    is_begun: bool,
     outage: Outage,
     soon: Backoff,
     slow: Backoff,
+    began: Instant,
     /// Set when no more readings come.
     stop_at: Option<Pin<Box<Sleep>>>,
+    /// Whether the time for last words is over.
+    is_late: bool,
 }
 
 impl Uplink {
-    fn new(options: Options, readings: Taker, counters: Arc<Counters>) -> Self {
+    fn new(
+        options: Options,
+        readings: Taker,
+        disk: Option<Worker>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let limits = options.spool.filter(|_| disk.is_some());
         Self {
-            outbox: Outbox::new(options.limits),
-            link: options.open(),
+            backlog: Backlog::new(options.hello.clone(), options.limits, limits),
+            spooling: Spooling::new(disk),
+            link: Link::Resting(Box::pin(sleep(options.settle_within))),
+            is_begun: false,
             outage: Outage::default(),
             soon: Backoff::new(options.soon),
             slow: Backoff::new(options.slow),
+            began: Instant::now(),
             stop_at: None,
+            is_late: false,
             options,
             readings,
             counters,
@@ -131,41 +153,84 @@ impl Uplink {
     }
 
     async fn run(mut self) -> Leftover {
-        while self.stop_at.is_none() || !self.outbox.is_empty() {
-            let may_send = self.outbox.has_unsent() && self.outbox.in_flight() < IN_FLIGHT_MAX;
+        self.tend_disk();
+        while !self.is_done() {
+            if !self.is_begun && self.backlog.is_settled() {
+                self.open();
+            }
+            self.close_if_over();
+            let may_send = self.backlog.may_send();
             tokio::select! {
                 reading = self.readings.take(), if self.stop_at.is_none() => match reading {
                     Some(reading) => self.keep(reading),
                     None => self.begin_to_stop(),
                 },
                 event = self.link.event(may_send) => self.on(event),
-                () = elapsed(&mut self.stop_at), if self.stop_at.is_some() => break,
+                () = self.spooling.event() => (),
+                () = elapsed(&mut self.stop_at), if self.stop_at.is_some() && !self.is_late => {
+                    self.is_late = true;
+                }
             }
+            self.tend_disk();
         }
-        Leftover { frames: self.outbox.len() }
+        self.backlog.leftover()
+    }
+
+    /// Whether all is delivered, or there is no more time and what is left is safe on disk.
+    fn is_done(&self) -> bool {
+        let is_delivered = self.backlog.in_memory() == 0;
+        self.stop_at.is_some()
+            && !self.spooling.is_busy()
+            && (is_delivered || self.is_late && self.backlog.is_safe())
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn open(&mut self) {
+        self.is_begun = true;
+        let hello = self.backlog.begin_stream();
+        self.link = Link::open(&self.options.endpoint, &hello, self.options.settled_after);
+    }
+
+    /// Ends a stream that has nothing more to carry. An aggregator holds acknowledgements back
+    /// that nobody waits for; at the end of a stream it does not.
+    fn close_if_over(&mut self) {
+        let is_last = self.stop_at.is_some() && self.backlog.is_all_sent();
+        if self.link.is_open() && (is_last || self.backlog.is_stream_over()) {
+            self.link.close();
+        }
     }
 
     fn keep(&mut self, reading: Reading) {
-        let before = self.outbox.dropped();
-        let buffer = self.outbox.push(reading);
-        self.count_dropped(before);
+        let now = self.now();
+        let buffer = self.backlog.push(reading, now);
+        self.count_lost();
         self.readings.give_back(buffer);
+    }
+
+    fn tend_disk(&mut self) {
+        let now = self.now();
+        self.spooling.tend(&mut self.backlog, now);
+        self.count_lost();
     }
 
     /// No more readings will come. A link that rests tries once more, at once.
     fn begin_to_stop(&mut self) {
         self.stop_at = Some(Box::pin(sleep(self.options.last_words)));
+        self.backlog.stop();
         if matches!(self.link, Link::Resting(_)) {
-            self.link = self.options.open();
+            self.open();
         }
     }
 
     fn on(&mut self, event: Event) {
         match event {
-            Event::Rested => self.link = self.options.open(),
+            Event::Rested | Event::Ended => self.open(),
             Event::Welcomed(welcome) => self.begin(welcome),
             Event::Room => self.send_next(),
-            Event::Acknowledged(sequence) => self.outbox.acknowledge(sequence),
+            Event::Acknowledged(sequence) => self.backlog.acknowledge(sequence),
             Event::Settled => {
                 self.soon.reset();
                 self.slow.reset();
@@ -175,29 +240,31 @@ impl Uplink {
     }
 
     fn begin(&mut self, welcome: Welcome) {
-        self.outbox.acknowledge(welcome.acknowledged);
-        if let Some(failures) = self.outage.ended() {
-            info!(failures, frames_queued = self.outbox.len(), "delivering again");
-        } else {
-            info!(frames_queued = self.outbox.len(), "delivering");
+        self.backlog.welcomed(welcome.acknowledged);
+        let frames_queued = self.backlog.in_memory();
+        match (self.outage.ended(), self.backlog.is_replaying()) {
+            (Some(failures), false) => info!(failures, frames_queued, "delivering again"),
+            (Some(failures), true) => {
+                info!(failures, frames_queued, "delivering again, first what is in the spool");
+            }
+            (None, false) => info!(frames_queued, "delivering"),
+            (None, true) => info!(frames_queued, "delivering what is in the spool"),
         }
     }
 
     fn send_next(&mut self) {
-        let before = self.outbox.dropped();
-        if let Some(outgoing) = self.outbox.send_next() {
+        if let Some(outgoing) = self.backlog.send_next() {
             self.link.say(messages::declarations(outgoing.declarations));
             self.link.say([AgentMessage::Frame(outgoing.frame)]);
         }
-        self.count_dropped(before);
+        self.count_lost();
     }
 
-    fn count_dropped(&mut self, before: u64) {
-        let dropped = self.outbox.dropped() - before;
-        self.counters.frames_dropped.add(dropped);
-        if self.outage.overflows(dropped) {
+    fn count_lost(&mut self) {
+        let frames = self.spooling.count(&self.backlog, &self.counters);
+        if self.outage.overflows(frames) {
             warn!(
-                frames_queued = self.outbox.len(),
+                frames_queued = self.backlog.in_memory(),
                 "the outbox is full: the oldest frames are dropped and counted in agent/frames_dropped"
             );
         }
@@ -212,7 +279,7 @@ impl Uplink {
             Pace::Slow => self.slow.failed(random),
         };
         self.link = Link::Resting(Box::pin(sleep(wait)));
-        self.outbox.restart();
+        self.backlog.stream_failed(failure.kind().is_refusal_of_content());
         let aggregator = self.options.endpoint.uri();
         let (error, advice) = (chain(failure), failure.kind().advice());
         match (self.outage.failed(failure.kind()), pace) {

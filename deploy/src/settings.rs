@@ -48,8 +48,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "PATH", env = "TALLY_HOST_ROOT", default_value = "/")]
     pub(crate) host_root: PathBuf,
 
-    /// Folder of this pair: its lock, where it listens, and its log while the table is shown;
-    /// tally in the user's state folder when not set
+    /// Folder of this pair: its lock, where it listens, its log while the table is shown, and
+    /// readings that wait for the aggregator; tally in the user's state folder when not set
     #[arg(long, value_name = "PATH", env = "TALLY_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 
@@ -92,6 +92,7 @@ impl Flags {
             ("--aggregator", format!("http://{grpc}")),
             ("--resolution", self.resolution.clone()),
             ("--host-root", self.host_root.display().to_string()),
+            ("--spool-dir", self.data_dir().join("spool").display().to_string()),
         ] {
             arguments.extend([flag.to_owned(), value]);
         }
@@ -147,6 +148,8 @@ mod tests {
         let agent = tally_agent::settings::Settings::check(agent).unwrap();
         assert_eq!(aggregator.resolution, agent.resolution);
         assert_eq!(agent.node.unwrap().as_str(), "here");
+        let spool = flags.data_dir().join("spool");
+        assert_eq!(agent.spool_dir, tally_agent::settings::SpoolDir::At(spool));
     }
 
     #[test]

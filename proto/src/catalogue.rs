@@ -311,6 +311,12 @@ catalogue! {
         "Descriptors that the agent holds open";
     AGENT_FRAMES_DROPPED: "agent/frames_dropped", Count, Cumulative, Integer, Never, Agent, internal, [],
         "Frames that the agent's full outbox dropped, oldest first";
+    AGENT_SAMPLES_DROPPED: "agent/samples_dropped", Count, Cumulative, Integer, Never, Agent, internal, [],
+        "Values in the frames that the agent dropped";
+    AGENT_SPOOL_SIZE: "agent/spool_size", Bytes, Gauge, Integer, Never, Agent, internal, [],
+        "What the agent keeps on disk until the aggregator takes it";
+    AGENT_SPOOL_FAULTS: "agent/spool_faults", Count, Cumulative, Integer, Never, Agent, internal, [],
+        "How often the agent's spool could not be written or read, or was found damaged";
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! name, tick, metric, catalogue   the words
 //! declaration, frame              what a stream says, as types
 //! columns                         a frame's numbers, packed and unpacked
+//! record                          what is written to disk: lengths and checksums
 //! encode, decode                  types to generated messages and back; nothing else touches `wire`
 //! ```
 //! Nothing here opens a file or a socket or reads a clock.
@@ -21,5 +22,6 @@ pub mod message;
 pub mod metric;
 pub mod name;
 pub mod rate;
+pub mod record;
 pub mod tick;
 pub mod wire;

@@ -29,7 +29,7 @@ const PACKAGES: &[Package] = &[
             &["name", "tick", "rate"],
             &["metric", "entity"],
             &["catalogue", "declaration"],
-            &["columns", "message"],
+            &["columns", "message", "record"],
             &["encode", "decode"],
         ],
         pure: &[
@@ -43,6 +43,7 @@ const PACKAGES: &[Package] = &[
             "declaration",
             "columns",
             "message",
+            "record",
             "encode",
             "decode",
         ],
@@ -82,12 +83,17 @@ const PACKAGES: &[Package] = &[
             &["network", "node", "own_cost"],
             &["sampler"],
             &["once", "outbox"],
+            &["spool"],
+            &["backlog", "folder"],
             &["settings"],
             &["uplink"],
             &["app"],
             &["main"],
         ],
-        pure: &["backoff", "identity", "parse", "schedule", "assemble", "outbox", "meanings"],
+        pure: &[
+            "backoff", "identity", "parse", "schedule", "assemble", "outbox", "meanings", "spool",
+            "backlog",
+        ],
     },
 ];
 

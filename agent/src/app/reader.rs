@@ -6,19 +6,24 @@ use std::sync::Arc;
 use tally_proto::{columns::Builder, message::Declarations, tick::Tick};
 use tracing::warn;
 
-use crate::{counters::Counters, sampler::Sampler};
+use crate::{
+    counters::Counters,
+    own_cost::{Delivery, SpoolState},
+    sampler::Sampler,
+};
 
 /// Reads the host.
 pub(super) struct Reader {
     sampler: Sampler,
     counters: Arc<Counters>,
+    has_spool: bool,
     /// How many kinds of faults were logged.
     faults_said: usize,
 }
 
 impl Reader {
-    pub(super) fn new(sampler: Sampler, counters: Arc<Counters>) -> Self {
-        Self { sampler, counters, faults_said: 0 }
+    pub(super) fn new(sampler: Sampler, counters: Arc<Counters>, has_spool: bool) -> Self {
+        Self { sampler, counters, has_spool, faults_said: 0 }
     }
 
     /// `since_us` tells the microseconds since the tick.
@@ -28,7 +33,7 @@ impl Reader {
         mut since_us: impl FnMut() -> i64,
         frame: &mut Builder,
     ) -> Declarations {
-        self.sampler.set_frames_dropped(self.counters.frames_dropped.get());
+        self.sampler.set_delivery(self.delivery());
         let said = self.sampler.read(tick, &mut since_us, frame);
         for fault in self.sampler.unreadable().iter().skip(self.faults_said) {
             warn!(
@@ -39,5 +44,16 @@ impl Reader {
         }
         self.faults_said = self.sampler.unreadable().len();
         said
+    }
+
+    fn delivery(&self) -> Delivery {
+        let Counters { frames_dropped, samples_dropped, spool_bytes, spool_faults, .. } =
+            &*self.counters;
+        let spool = SpoolState { bytes: spool_bytes.get(), faults: spool_faults.get() };
+        Delivery {
+            frames_dropped: frames_dropped.get(),
+            samples_dropped: samples_dropped.get(),
+            spool: self.has_spool.then_some(spool),
+        }
     }
 }

@@ -54,7 +54,7 @@ async fn frames_of_the_hosts_clock_arrive_until_the_agent_is_asked_to_stop() {
     let mut aggregator = Aggregator::start();
     let (stop, asked) = oneshot::channel::<()>();
     let shutdown = async { asked.await.unwrap() };
-    let run = drive(each_second(), options(&aggregator), reader(), Arc::default(), shutdown);
+    let run = drive(each_second(), options(&aggregator), reader(), None, Arc::default(), shutdown);
     let play = async {
         let mut talk = aggregator.welcome(0).await;
         assert_eq!(talk.sequences().await, [1, 2]);
@@ -70,8 +70,14 @@ async fn frames_of_the_hosts_clock_arrive_until_the_agent_is_asked_to_stop() {
 async fn a_reading_that_panics_ends_the_program() {
     let aggregator = Aggregator::start();
     let panics = |_, _: &mut Builder| panic!("as the test wants");
-    let run =
-        drive(each_second(), options(&aggregator), panics, Arc::default(), std::future::pending());
+    let run = drive(
+        each_second(),
+        options(&aggregator),
+        panics,
+        None,
+        Arc::default(),
+        std::future::pending(),
+    );
     assert_eq!(run.await.unwrap_err().to_string(), "the sampling thread panicked");
 }
 
@@ -90,7 +96,7 @@ async fn a_reading_that_hangs_does_not_keep_the_program_from_stopping() {
         Declarations::default()
     };
     let shutdown = async { hangs.await.unwrap() };
-    drive(each_second(), options(&aggregator), hang, Arc::default(), shutdown).await.unwrap();
+    drive(each_second(), options(&aggregator), hang, None, Arc::default(), shutdown).await.unwrap();
 }
 
 #[test]

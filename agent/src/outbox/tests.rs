@@ -5,7 +5,7 @@ use tally_proto::{
     columns::{Builder, ColumnLayout, Layout, RowSet},
     declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
     metric::{Labels, MetricName},
-    tick::UnixMs,
+    tick::{Tick, UnixMs},
 };
 
 use super::*;
@@ -175,11 +175,13 @@ impl World {
         let columns = self.builder.finish().clone();
         let sequence = Sequence(u64::try_from(self.pushed.len()).unwrap() + 1);
         self.pushed.insert(sequence, self.sender.meaning(&columns));
-        self.outbox.push(Reading { tick: Tick(sequence.0 * 10), declarations, columns });
+        let reading = Reading { tick: Tick(sequence.0 * 10), declarations, columns };
+        self.outbox.push(reading, Duration::ZERO);
+        self.outbox.make_room(|_| false);
     }
 
     fn send(&mut self) -> Result<(), TestCaseError> {
-        let Some(Outgoing { declarations, frame }) = self.outbox.send_next() else {
+        let Some(Outgoing { declarations, frame, samples: _ }) = self.outbox.send_next() else {
             return Ok(());
         };
         let anew = |number| declarations.entities.iter().any(|entity| entity.number == number);
@@ -216,7 +218,7 @@ impl World {
         prop_assert!(kept <= self.limits.frames.max(1));
         prop_assert!(kept <= 1 || self.outbox.bytes <= self.limits.bytes);
         let unacknowledged = u64::try_from(self.pushed.len()).unwrap() - self.acknowledged.0;
-        prop_assert!(unacknowledged <= u64::try_from(kept).unwrap() + self.outbox.dropped());
+        prop_assert!(unacknowledged <= u64::try_from(kept).unwrap() + self.outbox.dropped().frames);
         Ok(())
     }
 }
@@ -285,14 +287,14 @@ fn the_same_bytes_are_sent_again_but_for_the_first() {
 #[test]
 fn an_overflow_drops_the_oldest_and_counts_it() {
     let world = world_of(5, Limits { frames: 3, bytes: usize::MAX });
-    assert_eq!((world.outbox.len(), world.outbox.dropped()), (3, 2));
-    assert_eq!(world.outbox.oldest(), Some(Tick(30)));
+    assert_eq!((world.outbox.len(), world.outbox.dropped().frames), (3, 2));
+    assert_eq!(world.outbox.oldest(), Some((Sequence(3), Duration::ZERO)));
 }
 
 #[test]
 fn the_newest_frame_stays_however_few_bytes_are_allowed() {
     let world = world_of(5, Limits { frames: 3, bytes: 1 });
-    assert_eq!((world.outbox.len(), world.outbox.dropped()), (1, 4));
+    assert_eq!((world.outbox.len(), world.outbox.dropped().frames), (1, 4));
 }
 
 #[test]
@@ -327,15 +329,15 @@ fn acknowledgements_of_unknown_or_older_frames_are_harmless() {
 fn a_frame_too_large_to_send_is_dropped_and_the_next_goes() {
     let mut outbox = Outbox::new(ROOMY);
     let small = |tick| Reading { tick: Tick(tick), ..Default::default() };
-    outbox.push(small(1));
+    outbox.push(small(1), Duration::ZERO);
     outbox.send_next().unwrap();
-    outbox.push(Reading { columns: noise(15_000, 38), ..small(2) });
-    outbox.push(small(3));
+    outbox.push(Reading { columns: noise(15_000, 38), ..small(2) }, Duration::ZERO);
+    outbox.push(small(3), Duration::ZERO);
     assert_eq!(outbox.send_next(), None, "it waits for the frame before it");
-    assert_eq!(outbox.dropped(), 0);
+    assert_eq!(outbox.dropped().frames, 0);
     outbox.acknowledge(Sequence(1));
     assert_eq!(outbox.send_next().unwrap().frame.tick, Tick(3));
-    assert_eq!(outbox.dropped(), 1);
+    assert_eq!(outbox.dropped().frames, 1);
 }
 
 /// Values that need eight bytes each.
@@ -360,7 +362,8 @@ fn a_steady_outbox_reuses_its_buffers() {
         columns.layout = frame.layout.clone();
         columns.values.clone_from(&frame.values);
         let memory = columns.values[0].as_ptr();
-        let back = outbox.push(Reading { tick: Tick(tick), columns, ..Default::default() });
+        let reading = Reading { tick: Tick(tick), columns, ..Default::default() };
+        let back = outbox.push(reading, Duration::ZERO);
         assert!(tick <= 2 || !back.values.is_empty(), "a buffer came back");
         assert_ne!(back.values.first().map(|column| column.as_ptr()), Some(memory));
         buffers.push(back);

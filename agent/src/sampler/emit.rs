@@ -47,6 +47,7 @@ impl Sampler {
         let open_files = self.host.files.budget.held();
         let read_time_ns =
             self.read_time_us.and_then(|us| u64::try_from(us).ok()?.checked_mul(1000));
+        let spool = self.delivery.and_then(|now| now.spool);
         let Some(node) = self.population.at("/") else { return };
         let mut row = Row { entity: node, columns: &mut self.host.columns, frame };
         for (metric, value) in [
@@ -54,7 +55,10 @@ impl Sampler {
             (metric::AGENT_MEMORY_RSS, resident_bytes),
             (metric::AGENT_OPEN_FILES, u64::try_from(open_files).ok()),
             (metric::AGENT_READ_TIME, read_time_ns),
-            (metric::AGENT_FRAMES_DROPPED, self.frames_dropped),
+            (metric::AGENT_FRAMES_DROPPED, self.delivery.map(|now| now.frames_dropped)),
+            (metric::AGENT_SAMPLES_DROPPED, self.delivery.map(|now| now.samples_dropped)),
+            (metric::AGENT_SPOOL_SIZE, spool.map(|spool| spool.bytes)),
+            (metric::AGENT_SPOOL_FAULTS, spool.map(|spool| spool.faults)),
         ] {
             if let Some(value) = value {
                 row.put(metric, value);

@@ -1,6 +1,6 @@
 //! The flags as text, with what `--help` says of each.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{CommandFactory, Parser};
 
@@ -35,7 +35,8 @@ pub struct Flags {
     pub host_root: PathBuf,
 
     /// Minutes of readings that are kept in memory while the aggregator cannot be reached, 1 to
-    /// 1440. Then the oldest are dropped, and counted in agent/frames_dropped.
+    /// 1440. The oldest are then only in the spool; without one they are dropped, and counted in
+    /// agent/frames_dropped.
     #[arg(long, value_name = "MINUTES", env = "TALLY_AGENT_OUTBOX_MINUTES", default_value = "15")]
     pub outbox_minutes: String,
 
@@ -43,6 +44,22 @@ pub struct Flags {
     /// limit is reached first holds.
     #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_OUTBOX_BYTES", default_value = "4MiB")]
     pub outbox_bytes: String,
+
+    /// Folder for readings that wait long for the aggregator, so that they survive a restart of
+    /// the agent and of the host. Not set: /var/lib/tally-agent if it can be used; empty: none.
+    #[arg(long, value_name = "PATH", env = "TALLY_AGENT_SPOOL_DIR")]
+    pub spool_dir: Option<OsString>,
+
+    /// Size of that folder, in bytes or with KiB, MiB or GiB; 4MiB to 1TiB. Beyond it the oldest
+    /// readings are dropped, and counted in agent/frames_dropped.
+    #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_SPOOL_MAX_BYTES")]
+    #[arg(default_value = "256MiB")]
+    pub spool_max_bytes: String,
+
+    /// How old readings in that folder may become, with s, m or h; 1m to 1 year. Older ones are
+    /// dropped, and counted.
+    #[arg(long, value_name = "TIME", env = "TALLY_AGENT_SPOOL_MAX_AGE", default_value = "24h")]
+    pub spool_max_age: String,
 
     /// Whether to count the running tasks of each container (cpu/load), not only of the node.
     /// Costs a file of each task.

@@ -18,6 +18,11 @@ fn without_flags_the_defaults_hold() {
     assert_eq!(settings.resolution, Resolution::DEFAULT);
     assert_eq!(settings.host_root, PathBuf::from("/"));
     assert_eq!(settings.outbox, Limits { frames: 60, bytes: 4 << 20 });
+    assert_eq!(settings.spool_dir, SpoolDir::Usual);
+    assert_eq!(
+        settings.spool,
+        spool::Limits { bytes: 256 << 20, age_s: 86_400, segment_bytes: spool::SEGMENT_BYTES }
+    );
     assert!(!settings.container_load && !settings.once);
 }
 
@@ -30,6 +35,8 @@ fn every_fault_is_named_at_once() {
         "--node=a\nb",
         "--once=maybe",
         "--outbox-minutes=0",
+        "--spool-max-bytes=1MiB",
+        "--spool-max-age=1d",
         "--log=tally=loud",
         "--log-format=xml",
     ]);
@@ -40,6 +47,8 @@ fn every_fault_is_named_at_once() {
             "--resolution",
             "--outbox-minutes",
             "--outbox-bytes",
+            "--spool-max-bytes",
+            "--spool-max-age",
             "--aggregator",
             "--node",
             "--once",
@@ -76,6 +85,13 @@ fn the_outbox_has_a_frame_for_each_tick_of_its_minutes() {
 }
 
 #[test]
+fn an_empty_folder_is_none() {
+    let at = |flags: &[&str]| check(flags).unwrap().spool_dir;
+    assert_eq!(at(&["--spool-dir="]), SpoolDir::Nowhere);
+    assert_eq!(at(&["--spool-dir=/data"]), SpoolDir::At("/data".into()));
+}
+
+#[test]
 fn a_switch_needs_no_value() {
     assert!(check(&["--once"]).unwrap().once);
     assert!(!check(&["--once=false"]).unwrap().once);
@@ -92,11 +108,14 @@ fn the_nodes_own_flag_goes_before_the_downward_api() {
 #[test]
 fn every_flag_has_a_variable_and_a_line_of_help() {
     let table = flag_table();
-    assert_eq!(table.len(), 10);
+    assert_eq!(table.len(), 13);
     for FlagRow { flag, variable, default, help } in table {
         let derived = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
         assert_eq!(variable, format!("TALLY_AGENT_{derived}"));
         assert!(!help.is_empty(), "{flag} has no help");
-        assert!(!default.is_empty() || flag == "--node", "{flag} has no default");
+        assert!(
+            !default.is_empty() || ["--node", "--spool-dir"].contains(&&*flag),
+            "{flag} has no default"
+        );
     }
 }

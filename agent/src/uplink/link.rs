@@ -9,7 +9,7 @@ use tally_proto::{
     wire::{self, ingest_client::IngestClient},
 };
 use tokio::{
-    sync::mpsc::{self, error::SendError},
+    sync::mpsc::{self, Permit, error::SendError},
     time::{Sleep, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +23,9 @@ const SENDING: usize = 4;
 
 /// Bytes of one answer: a welcome or an acknowledgement has under 30.
 const ANSWER_BYTES_MAX: usize = 4096;
+
+/// Time for an aggregator to acknowledge and to end a stream that this side has ended.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Time to connect, say hello and be welcomed.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
@@ -83,6 +86,8 @@ pub(super) enum Event {
     Acknowledged(Sequence),
     /// The stream has lived long.
     Settled,
+    /// The stream that was closed has ended.
+    Ended,
     /// There is no stream any more.
     Failed(Failure),
 }
@@ -103,9 +108,12 @@ pub(super) enum Link {
 pub(super) struct Stream {
     /// What was said but had no room yet: the rest of one frame's messages.
     unsaid: VecDeque<AgentMessage>,
-    sending: mpsc::Sender<wire::AgentMessage>,
+    /// `None` when this side has ended.
+    sending: Option<mpsc::Sender<wire::AgentMessage>>,
     heard: Streaming<wire::AggregatorMessage>,
     settled: Option<Pin<Box<Sleep>>>,
+    /// Set when this side is to end: how long to wait for the other side's.
+    closing: Option<Pin<Box<Sleep>>>,
 }
 
 impl Link {
@@ -141,24 +149,45 @@ impl Link {
             stream.unsaid.extend(messages);
         }
     }
+
+    /// Ends this side of an open stream once everything is said. The other side acknowledges what
+    /// it has counted, and ends too.
+    pub(super) fn close(&mut self) {
+        if let Self::Open(stream) = self
+            && stream.closing.is_none()
+        {
+            stream.closing = Some(Box::pin(sleep(CLOSE_WITHIN)));
+        }
+    }
+
+    /// Whether frames may be said.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Open(stream) if stream.closing.is_none())
+    }
 }
 
 impl Stream {
     async fn event(&mut self, may_send: bool) -> Event {
+        let is_closing = self.closing.is_some();
+        let may_send = may_send && !is_closing;
         loop {
+            if is_closing && self.unsaid.is_empty() {
+                self.sending = None;
+            }
             tokio::select! {
                 heard = self.heard.message() => {
-                    if let Some(event) = answer(heard) {
+                    if let Some(event) = self.answer(heard) {
                         return event;
                     }
                 }
-                permit = self.sending.reserve(), if may_send || !self.unsaid.is_empty() => {
+                permit = reserve(self.sending.as_ref()), if may_send || !self.unsaid.is_empty() => {
                     match (permit, self.unsaid.pop_front()) {
                         (Ok(permit), Some(message)) => permit.send(encode::agent_message(message)),
                         (Ok(_), None) => return Event::Room,
                         // The answer says why.
                         (Err(SendError(())), _) => {
-                            if let Some(event) = answer(self.heard.message().await) {
+                            let heard = self.heard.message().await;
+                            if let Some(event) = self.answer(heard) {
                                 return event;
                             }
                         }
@@ -168,8 +197,26 @@ impl Stream {
                     self.settled = None;
                     return Event::Settled;
                 }
+                () = elapsed(&mut self.closing), if is_closing => return Event::Ended,
             }
         }
+    }
+
+    fn answer(&self, heard: Result<Option<wire::AggregatorMessage>, Status>) -> Option<Event> {
+        match heard {
+            Ok(None) if self.closing.is_some() => Some(Event::Ended),
+            heard => answer(heard),
+        }
+    }
+}
+
+/// Waits for room; without a sender for ever.
+async fn reserve(
+    sending: Option<&mpsc::Sender<wire::AgentMessage>>,
+) -> Result<Permit<'_, wire::AgentMessage>, SendError<()>> {
+    match sending {
+        Some(sending) => sending.reserve().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -205,7 +252,8 @@ async fn open(
     match decoded(heard.message().await)? {
         AggregatorMessage::Welcome(welcome) => {
             let settled = Some(Box::pin(sleep(settled_after)));
-            Ok((Stream { unsaid: VecDeque::new(), sending, heard, settled }, welcome))
+            let (unsaid, sending) = (VecDeque::new(), Some(sending));
+            Ok((Stream { unsaid, sending, heard, settled, closing: None }, welcome))
         }
         AggregatorMessage::Ack(_) | AggregatorMessage::Unknown => Err(Failure::OutOfTurn),
     }

@@ -53,6 +53,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is a frame or a declaration that is not accepted, rather than who sends it.
+    pub(super) fn is_refusal_of_content(self) -> bool {
+        self == Self::Status(Code::InvalidArgument)
+    }
+
     /// What the person on call can do.
     pub(super) fn advice(self) -> &'static str {
         match self {

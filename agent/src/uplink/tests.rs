@@ -20,7 +20,12 @@ use super::{
     loopback::{Aggregator, value_at},
     *,
 };
-use crate::handover::{Giver, handover};
+use crate::{
+    backlog::IN_FLIGHT_MAX,
+    folder::{Folder, worker},
+    handover::{Giver, handover},
+    spool::disk::{Disk, SegmentNumber},
+};
 
 const TINY: Policy = Policy {
     floor: Duration::from_millis(1),
@@ -46,6 +51,14 @@ struct Agent {
 
 impl Agent {
     fn start(aggregator: SocketAddr, change: impl FnOnce(&mut Options)) -> Self {
+        Self::start_with(aggregator, None, change)
+    }
+
+    fn start_with(
+        aggregator: SocketAddr,
+        disk: Option<Worker>,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{aggregator}")).unwrap();
         let limits = Limits { frames: 100, bytes: usize::MAX };
         let mut options = Options::new(endpoint, hello(), limits, || 1 << 63);
@@ -53,7 +66,7 @@ impl Agent {
         change(&mut options);
         let counters = Arc::new(Counters::default());
         let (giver, taker) = handover(Arc::clone(&counters));
-        let uplink = tokio::spawn(run(options, taker, Arc::clone(&counters)));
+        let uplink = tokio::spawn(run(options, taker, disk, Arc::clone(&counters)));
         Self { giver, uplink, counters, builder: Builder::new(), next: 1 }
     }
 
@@ -115,7 +128,7 @@ async fn after_the_aggregator_died_exactly_what_it_does_not_acknowledge_is_sent_
     assert_eq!(talk.hello, Some(hello()));
     assert_eq!(talk.sequences().await, [4, 5, 6, 7]);
     talk.acknowledge(7).await;
-    assert_eq!(agent.finish().await, Leftover { frames: 0 });
+    assert_eq!(agent.finish().await, Leftover { lost: 0, spooled: 0 });
 }
 
 #[tokio::test]
@@ -142,7 +155,7 @@ async fn frames_ahead_of_their_acknowledgement_are_bounded() {
     assert_eq!(talk.sequences::<IN_FLIGHT_MAX>().await.last(), Some(&64));
     talk.acknowledge(2).await;
     assert_eq!(talk.sequences().await, [65, 66]);
-    assert_eq!(agent.finish().await, Leftover { frames: 68 });
+    assert_eq!(agent.finish().await, Leftover { lost: 68, spooled: 0 });
     assert_eq!(talk.frame().await, None);
 }
 
@@ -154,7 +167,93 @@ async fn an_aggregator_that_reads_nothing_delays_no_tick() {
     let _unread = aggregator.welcome(0).await;
     agent.give(1000).await;
     assert_eq!(agent.counters.frames_dropped.get(), 900);
-    assert_eq!(agent.finish().await, Leftover { frames: 100 });
+    assert_eq!(agent.finish().await, Leftover { lost: 100, spooled: 0 });
+}
+
+/// A disk that never answers.
+struct Hanging(std::sync::mpsc::Receiver<()>);
+
+impl Disk for Hanging {
+    fn list(&mut self) -> io::Result<Vec<SegmentNumber>> {
+        // Until the test is over.
+        assert!(self.0.recv().is_err());
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn read(&mut self, _: SegmentNumber) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn append(&mut self, _: SegmentNumber, _: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn sync(&mut self, _: SegmentNumber) -> io::Result<()> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn remove(&mut self, _: SegmentNumber) -> io::Result<()> {
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_delays_neither_ticks_nor_delivery() {
+    let (_until_the_end, hangs) = std::sync::mpsc::channel();
+    let (worker, work) = worker(Hanging(hangs));
+    std::thread::spawn(work);
+    let mut aggregator = Aggregator::start();
+    let mut agent = Agent::start_with(aggregator.address(), Some(worker), |options| {
+        options.spool = Some(spool::Limits { bytes: 1 << 20, age_s: 60, segment_bytes: 1 << 10 });
+        options.settle_within = Duration::from_millis(1);
+    });
+    agent.give(5).await;
+    let mut talk = aggregator.welcome(0).await;
+    assert_eq!(talk.sequences().await, [1, 2, 3, 4, 5]);
+    assert_eq!(agent.counters.frames_dropped.get(), 0);
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_left_goes_first_on_a_stream_of_its_own() {
+    let place = tempfile::tempdir().unwrap();
+    let mut aggregator = Aggregator::start();
+    let address = aggregator.address();
+    let start = |run: u64| {
+        let (worker, work) = worker(Folder::new(place.path().to_owned()));
+        let disk = std::thread::spawn(work);
+        let agent = Agent::start_with(address, Some(worker), |options| {
+            options.spool =
+                Some(spool::Limits { bytes: 1 << 20, age_s: 60, segment_bytes: 1 << 10 });
+            options.hello.run = Run(run);
+            options.last_words = Duration::from_millis(if run == 1 { 1 } else { 60_000 });
+        });
+        (agent, disk)
+    };
+    aggregator.die();
+    let (mut first, disk) = start(1);
+    first.give(5).await;
+    assert_eq!(first.finish().await, Leftover { lost: 0, spooled: 5 });
+    disk.join().unwrap();
+
+    aggregator.revive();
+    let (mut second, _disk) = start(2);
+    second.next = 11;
+    second.give(2).await;
+    let mut talk = aggregator.welcome(3).await;
+    assert_eq!(talk.hello, Some(Hello { run: Run(1), ..hello() }));
+    // The segment goes as it is, and what is counted already is known.
+    assert_eq!(talk.sequences().await, [1, 2, 3, 4, 5]);
+    talk.acknowledge(5).await;
+    assert_eq!(talk.frame().await, None);
+    drop(talk);
+    let mut talk = aggregator.welcome(0).await;
+    assert_eq!(talk.hello, Some(Hello { run: Run(2), ..hello() }));
+    assert_eq!(talk.sequences().await, [1, 2]);
+    talk.acknowledge(2).await;
+    let finished = tokio::spawn(second.finish());
+    while talk.frame().await.is_some() {}
+    assert_eq!(finished.await.unwrap(), Leftover::default());
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1, "the lock alone");
 }
 
 #[tokio::test]
@@ -192,7 +291,7 @@ async fn what_is_queued_when_the_agent_stops_is_delivered() {
     assert_eq!(talk.sequences().await, [1, 2, 3]);
     talk.acknowledge(3).await;
     assert_eq!(talk.frame().await, None);
-    assert_eq!(finished.await.unwrap(), Leftover { frames: 0 });
+    assert_eq!(finished.await.unwrap(), Leftover { lost: 0, spooled: 0 });
 }
 
 #[tokio::test]
@@ -208,7 +307,7 @@ async fn an_agent_that_rests_tries_once_more_before_it_stops() {
     let mut talk = aggregator.welcome(0).await;
     assert_eq!(talk.sequences().await, [1]);
     talk.acknowledge(1).await;
-    assert_eq!(finished.await.unwrap(), Leftover { frames: 0 });
+    assert_eq!(finished.await.unwrap(), Leftover { lost: 0, spooled: 0 });
 }
 
 async fn refuse(aggregator: &mut Aggregator, code: Code) {
@@ -313,7 +412,7 @@ async fn nothing_is_lost_or_changed_over_many_broken_streams() {
         counted.insert(sequence, entity);
     }
     talk.acknowledge(9 * 6).await;
-    assert_eq!(agent.finish().await, Leftover { frames: 0 });
+    assert_eq!(agent.finish().await, Leftover { lost: 0, spooled: 0 });
     for (expected, (sequence, entity)) in (1..).zip(&counted) {
         assert_eq!(*sequence, expected);
         assert_eq!(*entity, meanings(expected - (expected - 1) % 10).entities[0]);
