@@ -54,7 +54,7 @@ const PACKAGES: &[Package] = &[
             &["roster"],
             &["schema"],
             &["admission", "rollup"],
-            &["model"],
+            &["history", "model"],
             &["query", "ingest"],
             &["settings"],
             &["rest"],
@@ -66,6 +66,7 @@ const PACKAGES: &[Package] = &[
             "inventory",
             "roster",
             "schema",
+            "history",
             "admission",
             "rollup",
             "model",
@@ -105,6 +106,9 @@ const IMPURE: &[&str] = &[
     "SystemTime::now",
     "std::thread",
 ];
+
+/// Files of pure modules that are a thin edge, and so may name it.
+const EDGES: &[&str] = &["aggregator/src/history/disk/real.rs"];
 
 /// The only modules that name generated types: the two translators and the gRPC edges.
 const NAMES_WIRE: &[&str] = &[
@@ -149,7 +153,8 @@ fn pure_modules_name_no_file_socket_clock_or_task() {
     let mut faults = Vec::new();
     for package in PACKAGES {
         for source in sources(package.folder) {
-            if !package.pure.contains(&module_of(&source, package.folder).as_str()) {
+            let is_edge = EDGES.iter().any(|edge| source.ends_with(edge));
+            if is_edge || !package.pure.contains(&module_of(&source, package.folder).as_str()) {
                 continue;
             }
             for (line, text) in production(&source) {
