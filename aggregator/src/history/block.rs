@@ -34,6 +34,11 @@ const PART_BYTES: usize = 16 << 20;
 /// 2 % there.
 const ZSTD_LEVEL: i32 = 3;
 
+/// A part as it is written: compressed, its length before it.
+pub fn packed(bytes: &[u8]) -> Result<Vec<u8>, BlockError> {
+    compress(bytes)
+}
+
 pub(super) fn compress(bytes: &[u8]) -> Result<Vec<u8>, BlockError> {
     let mut out = Vec::new();
     super::codec::bytes::push_length(bytes.len(), &mut out);

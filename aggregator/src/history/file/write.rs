@@ -11,6 +11,9 @@ use crate::history::{
     series::Row,
 };
 
+/// Rows after which a block ends, unless a pod goes on.
+const ROWS_USUAL: usize = ROWS - 16;
+
 /// Writes one file, row by row in the order of their lives.
 #[derive(Debug)]
 pub struct FileWriter<'a> {
@@ -58,13 +61,27 @@ impl<'a> FileWriter<'a> {
     /// Adds a row.
     pub fn push(&mut self, row: Row) -> Result<(), HistoryError> {
         let values = row.series.iter().map(|series| series.values.len()).sum::<usize>();
-        if ROWS <= self.waiting.len() || VALUES < self.waiting_values + values {
+        let after = self.waiting_values + values;
+        let is_full = ROWS_USUAL <= self.waiting.len() || VALUES < after;
+        let must = ROWS <= self.waiting.len() || 2 * VALUES < after;
+        if must || is_full && !self.continues_pod(&row) {
             self.write_block()?;
         }
         self.samples += u64::try_from(row.samples()).unwrap_or(0);
         self.waiting_values += values;
         self.waiting.push(row);
         Ok(())
+    }
+
+    /// Whether a row is of the pod that the last waiting one is of: they explain each other, so
+    /// they are kept in one block.
+    fn continues_pod(&self, row: &Row) -> bool {
+        let pod = |row: &Row| {
+            let in_pod = row.life.who.in_pod()?;
+            Some((in_pod.namespace.clone(), in_pod.pod.clone(), in_pod.uid.clone()))
+        };
+        let last = self.waiting.last().and_then(pod);
+        last.is_some() && last == pod(row)
     }
 
     fn write_block(&mut self) -> Result<(), HistoryError> {
