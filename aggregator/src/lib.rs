@@ -10,6 +10,7 @@ pub mod admission;
 pub mod app;
 pub mod clock;
 pub mod declared;
+pub mod history;
 pub mod ingest;
 pub mod inventory;
 pub mod model;

@@ -55,7 +55,7 @@ const PACKAGES: &[Package] = &[
             &["roster"],
             &["schema"],
             &["admission", "rollup"],
-            &["model"],
+            &["history", "model"],
             &["query", "ingest"],
             &["settings"],
             &["rest"],
@@ -67,6 +67,7 @@ const PACKAGES: &[Package] = &[
             "inventory",
             "roster",
             "schema",
+            "history",
             "admission",
             "rollup",
             "model",
@@ -112,6 +113,9 @@ const IMPURE: &[&str] = &[
     "std::thread",
 ];
 
+/// Files of pure modules that are a thin edge, and so may name it.
+const EDGES: &[&str] = &["aggregator/src/history/disk/real.rs"];
+
 /// The only modules that name generated types: the two translators and the gRPC edges.
 const NAMES_WIRE: &[&str] = &[
     "proto/src/encode.rs",
@@ -155,7 +159,8 @@ fn pure_modules_name_no_file_socket_clock_or_task() {
     let mut faults = Vec::new();
     for package in PACKAGES {
         for source in sources(package.folder) {
-            if !package.pure.contains(&module_of(&source, package.folder).as_str()) {
+            let is_edge = EDGES.iter().any(|edge| source.ends_with(edge));
+            if is_edge || !package.pure.contains(&module_of(&source, package.folder).as_str()) {
                 continue;
             }
             for (line, text) in production(&source) {

@@ -1,0 +1,169 @@
+//! What remains of differences when their common divisor and their usual step are taken out.
+//!
+//! Memory moves in pages, cgroup v2 counts in microseconds, a burner uses the same time each tick.
+
+use super::bytes::{
+    Malformed, push_signed, push_varint, take_byte, take_signed, take_varint, unzigzag, zigzag,
+};
+
+/// How the differences of one series were made into numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::history) struct Measure {
+    /// All differences are multiples of it; at least 1.
+    pub(super) unit: u64,
+    /// The usual step, in units.
+    pub(super) step: i64,
+    /// Whether numbers carry a sign: those of a counter need none.
+    pub(super) signed: bool,
+}
+
+/// What a number costs, about, in bits: to compare ways to write the same.
+pub(super) fn cost(number: i64) -> u64 {
+    if number == 0 { 0 } else { 3 + u64::from(64 - number.unsigned_abs().leading_zeros()) }
+}
+
+impl Measure {
+    /// The measure that suits the differences; `None` when all are zero. Turns the differences
+    /// into units.
+    pub(in crate::history) fn take_of(differences: &mut [i64]) -> Option<Self> {
+        let mut unit = 0;
+        let mut moving = 0usize;
+        for difference in differences.iter().filter(|difference| **difference != 0) {
+            moving += 1;
+            if unit != 1 {
+                unit = common(difference.unsigned_abs(), unit);
+            }
+        }
+        if unit == 0 {
+            return None;
+        }
+        if unit != 1 {
+            differences.iter_mut().for_each(|one| *one = divided(*one, unit));
+        }
+        // A median other than zero needs that half of them move.
+        let step = if differences.len() < 2 * moving { usual_step(differences) } else { 0 };
+        let signed = differences.iter().any(|one| *one < step);
+        Some(Self { unit, step, signed })
+    }
+
+    /// A difference in units as a number without sign.
+    #[inline]
+    pub(in crate::history) fn number(&self, difference: i64) -> u64 {
+        let past = difference.wrapping_sub(self.step);
+        if self.signed { zigzag(past) } else { past.cast_unsigned() }
+    }
+
+    /// The difference that a number was.
+    #[inline]
+    pub(in crate::history) fn difference(&self, number: u64) -> i64 {
+        let past = if self.signed { unzigzag(number) } else { number.cast_signed() };
+        past.wrapping_add(self.step).wrapping_mul(self.unit.cast_signed())
+    }
+
+    /// Appends it: the power of two in the unit in one byte, the rest only where there is one.
+    pub(in crate::history) fn push(&self, out: &mut Vec<u8>) {
+        let twos = self.unit.trailing_zeros();
+        let odd = self.unit >> twos;
+        // Units above 2^31 have nothing in common with any metric: written in full.
+        let (twos, odd) = if twos < 32 { (twos, odd) } else { (0, self.unit) };
+        let flags = [odd != 1, self.step != 0, self.signed];
+        let twos = u8::try_from(twos).unwrap_or(0);
+        out.push(flags.into_iter().fold(twos, |head, flag| head << 1 | u8::from(flag)));
+        if odd != 1 {
+            push_varint(odd, out);
+        }
+        if self.step != 0 {
+            push_signed(self.step, out);
+        }
+    }
+
+    /// Takes one from the front.
+    pub(in crate::history) fn take(bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        let head = take_byte(bytes, "a unit")?;
+        let signed = head & 1 != 0;
+        let twos = u32::from(head >> 3);
+        let odd = if head & 4 == 0 { 1 } else { take_varint(bytes, "a unit")? };
+        let step = if head & 2 == 0 { 0 } else { take_signed(bytes, "a step")? };
+        let unit = odd.checked_mul(1 << twos).ok_or(Malformed::Range("a unit"))?;
+        Ok(Self { unit, step, signed })
+    }
+}
+
+/// The median, where taking it out makes the numbers cheaper.
+fn usual_step(differences: &[i64]) -> i64 {
+    let mut sorted = differences.to_vec();
+    let middle = sorted.len() / 2;
+    let (_, median, _) = sorted.select_nth_unstable(middle);
+    let median = *median;
+    // With a step, nearly every series needs a sign: one more bit each.
+    let without: u64 = differences.iter().map(|one| cost(*one)).sum();
+    let with = differences.iter().map(|one| match one.wrapping_sub(median) {
+        0 => 0,
+        past => cost(past) + 1,
+    });
+    if with.sum::<u64>() < without { median } else { 0 }
+}
+
+fn divided(difference: i64, unit: u64) -> i64 {
+    if difference == 0 {
+        return 0;
+    }
+    let units = difference.unsigned_abs() / unit;
+    let units = units.cast_signed();
+    if difference < 0 { units.wrapping_neg() } else { units }
+}
+
+/// The greatest common divisor.
+fn common(mut a: u64, mut b: u64) -> u64 {
+    if b != 0 && a.is_multiple_of(b) {
+        return b;
+    }
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(differences: &[i64], unit: u64, step: i64, signed: bool) {
+        let measure = Measure::take_of(&mut differences.to_vec());
+        assert_eq!(measure, Some(Measure { unit, step, signed }), "{differences:?}");
+    }
+
+    #[test]
+    fn units_steps_and_signs() {
+        check(&[0, 4096, 8192, 0, 0], 4096, 0, false);
+        check(&[0, 4096, -8192, 0, 0], 4096, 0, true);
+        check(&[3_000_000, 3_001_000, 2_999_000], 1000, 3000, true);
+        check(&[i64::MIN, 0, 0], 1 << 63, 0, true);
+        assert_eq!(Measure::take_of(&mut [0, 0]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn differences_come_back(
+            differences in prop::collection::vec(
+                (any::<i64>(), 0u32..64, 1i64..5000)
+                    .prop_map(|(bits, shift, unit)| (bits >> shift).wrapping_mul(unit)), 1..50)
+        ) {
+            let mut units = differences.clone();
+            let Some(measure) = Measure::take_of(&mut units) else {
+                prop_assert!(differences.iter().all(|one| *one == 0));
+                return Ok(());
+            };
+            let mut bytes = Vec::new();
+            measure.push(&mut bytes);
+            let read = Measure::take(&mut bytes.as_slice());
+            prop_assert_eq!(read, Ok(measure));
+            for (one, was) in units.iter().zip(&differences) {
+                prop_assert_eq!(measure.difference(measure.number(*one)), *was);
+            }
+        }
+    }
+}

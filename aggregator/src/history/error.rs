@@ -1,0 +1,132 @@
+//! What can go wrong with history, with the file it went wrong at.
+
+use std::io;
+
+use super::{block::BlockError, file::FileName};
+
+/// Why history can't be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The disk refused.
+    #[error("cannot {what} {name}")]
+    Disk {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A block that can't be written or read.
+    #[error("in {name}")]
+    Block {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
+        source: BlockError,
+    },
+    /// A part whose checksum does not fit, or a file that does not end as it should.
+    #[error("{name} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// Which part.
+        what: &'static str,
+    },
+    /// A file that a newer version of this program wrote.
+    #[error(
+        "{name} has format {version}, this version knows up to {known}: it was written by a newer \
+         tally-aggregator"
+    )]
+    Newer {
+        /// The file.
+        name: String,
+        /// Its format.
+        version: u32,
+        /// The newest known.
+        known: u32,
+    },
+    /// A question that would read more than one may.
+    #[error("the answer needs more than {limit} {what}: ask for a shorter range or larger buckets")]
+    TooMuch {
+        /// Bytes or points.
+        what: &'static str,
+        /// How many are allowed.
+        limit: u64,
+    },
+}
+
+impl HistoryError {
+    pub(super) fn disk(what: &'static str, name: &str, source: io::Error) -> Self {
+        Self::Disk { what, name: name.to_owned(), source }
+    }
+
+    pub(super) fn block(name: &FileName, source: BlockError) -> Self {
+        Self::Block { name: name.to_string(), source }
+    }
+
+    pub(super) fn damaged(name: &FileName, what: &'static str) -> Self {
+        Self::Damaged { name: name.to_string(), what }
+    }
+
+    /// Whether the disk is full: the one fault that may pass by itself.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+/// What one question may still read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    bytes: u64,
+    bytes_limit: u64,
+    points: u64,
+    points_limit: u64,
+}
+
+/// Bytes one question may read by default: a day of one entity at a second takes 0.3 MB, thirty
+/// days at 15 s about 2 MB; a list of a hundred thousand pods some 10 MB.
+pub const BYTES_PER_ANSWER: u64 = 256 << 20;
+
+/// Points one question may look at by default: a year of one series at 15 s has two million.
+pub const POINTS_PER_ANSWER: u64 = 20_000_000;
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(BYTES_PER_ANSWER, POINTS_PER_ANSWER)
+    }
+}
+
+impl Budget {
+    /// So many bytes and points.
+    pub fn new(bytes: u64, points: u64) -> Self {
+        Self { bytes, bytes_limit: bytes, points, points_limit: points }
+    }
+
+    /// Without any limit: for merging, which is bounded by what is there.
+    pub fn unlimited() -> Self {
+        Self::new(u64::MAX, u64::MAX)
+    }
+
+    /// Takes bytes.
+    pub(super) fn bytes(&mut self, count: u64) -> Result<(), HistoryError> {
+        let left = self.bytes.checked_sub(count);
+        self.bytes = left
+            .ok_or(HistoryError::TooMuch { what: "bytes of history", limit: self.bytes_limit })?;
+        Ok(())
+    }
+
+    /// Takes points.
+    pub(super) fn points(&mut self, count: usize) -> Result<(), HistoryError> {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let left = self.points.checked_sub(count);
+        self.points =
+            left.ok_or(HistoryError::TooMuch { what: "points", limit: self.points_limit })?;
+        Ok(())
+    }
+
+    /// Bytes read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_limit - self.bytes
+    }
+}

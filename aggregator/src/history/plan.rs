@@ -1,0 +1,68 @@
+//! Which tier answers for which day.
+//!
+//! A day that lies wholly in the range is read from the coarsest tier that is fine enough; a day at
+//! either end of it from raw values, as buckets reach over its ends; and what has no coarser tier
+//! yet, or raw values newer than it, from raw values too. Where raw values are gone, the finest
+//! that is left answers.
+
+use std::ops::RangeInclusive;
+
+use tally_proto::tick::Tick;
+
+use super::{
+    file::{Tier, Window},
+    question::days,
+    store::{Files, of_day},
+};
+
+/// A day's part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// Where it is read.
+    pub(super) tier: Tier,
+    /// The day.
+    pub(super) window: Window,
+    /// The first tick.
+    pub(super) first: Tick,
+    /// The last.
+    pub(super) last: Tick,
+}
+
+/// The pieces of a range, ascending. `coarsest` is the coarsest tier that is fine enough.
+pub(super) fn plan(files: &Files, first: Tick, last: Tick, coarsest: Tier) -> Vec<Piece> {
+    let piece = |window: Window| {
+        let whole = first <= window.first() && window.last() <= last;
+        let tier = tier(files, window, coarsest, whole)?;
+        let (first, last) = (first.max(window.first()), last.min(window.last()));
+        Some(Piece { tier, window, first, last })
+    };
+    days(files, first, last).into_iter().filter_map(piece).collect()
+}
+
+fn tier(files: &Files, window: Window, coarsest: Tier, whole: bool) -> Option<Tier> {
+    let newest = |tier| of_day(files, tier, window).last().map(|file| file.name.last);
+    let raw = newest(Tier::Raw);
+    let fresh = |tier: &Tier| newest(*tier).is_some_and(|last| raw <= Some(last));
+    let mut coarser = Tier::ALL.into_iter().rev();
+    let allowed = coarser.find(|tier| Tier::Raw < *tier && *tier <= coarsest && fresh(tier));
+    match (allowed, raw) {
+        (Some(tier), _) if whole => Some(tier),
+        (_, Some(_)) => Some(Tier::Raw),
+        (Some(tier), None) => Some(tier),
+        (None, None) => Tier::ALL.into_iter().find(|tier| newest(*tier).is_some()),
+    }
+}
+
+/// The ranges that raw values answer for, adjoining ones as one.
+pub(super) fn raw_ranges(pieces: &[Piece]) -> Vec<RangeInclusive<Tick>> {
+    let mut ranges: Vec<RangeInclusive<Tick>> = Vec::new();
+    for piece in pieces.iter().filter(|piece| piece.tier == Tier::Raw) {
+        match ranges.last_mut() {
+            Some(before) if before.end().0.checked_add(1) == Some(piece.first.0) => {
+                *before = *before.start()..=piece.last;
+            }
+            _ => ranges.push(piece.first..=piece.last),
+        }
+    }
+    ranges
+}

@@ -1,0 +1,172 @@
+//! What history keeps: for each entity in one life, the values of its metrics at their ticks.
+
+use std::sync::Arc;
+
+use tally_proto::{
+    limits::{LABEL_KEY_BYTES, LABEL_VALUE_BYTES, LABELS_PER_COLUMN, METRIC_NAME_BYTES},
+    metric::{Labels, MetricName},
+};
+
+use super::{
+    codec::{
+        Malformed,
+        bytes::{push_length, push_text, take_at_most, take_byte, take_text},
+    },
+    life::Life,
+    timeline::Timeline,
+};
+
+/// What the numbers of a series are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum What {
+    /// When the entity was read: microseconds after the tick. One for all metrics of an entity.
+    ReadOffset,
+    /// A metric.
+    Metric(Quantity),
+}
+
+/// A metric's series.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Quantity {
+    /// The metric.
+    pub metric: MetricName,
+    /// Its labels; empty for a plain metric.
+    pub labels: Labels,
+    /// Which number of it.
+    pub field: Field,
+    /// Whether its integers are the bits of doubles.
+    pub floating: bool,
+    /// Whether it counts since the start of the life; else it is a level.
+    pub cumulative: bool,
+}
+
+/// Which number of a metric: its value in the raw tier, what is known of a bucket in the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// The value itself.
+    Value,
+    /// How many values a bucket has.
+    Count,
+    /// The least of them.
+    Least,
+    /// The greatest of them.
+    Greatest,
+    /// By how much they exceed the least together; doubles: their sum.
+    Excess,
+}
+
+/// One series of one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// What it is.
+    pub what: Arc<What>,
+    /// When it has values.
+    pub timeline: Arc<Timeline>,
+    /// The values, one for each tick of the timeline.
+    pub values: Vec<i64>,
+    /// Of [`Field::Count`] alone: the buckets' sketches, one after the other.
+    pub sketches: Vec<u8>,
+}
+
+/// All series of an entity in one life, in one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Whose they are.
+    pub life: Arc<Life>,
+    /// The series, ordered by what they are, each once.
+    pub series: Vec<Series>,
+}
+
+impl Row {
+    /// Values of metrics; read offsets are not counted.
+    pub fn samples(&self) -> usize {
+        let metrics = self.series.iter().filter(|series| *series.what != What::ReadOffset);
+        metrics.map(|series| series.values.len()).sum()
+    }
+}
+
+const READ_OFFSET: u8 = 0;
+const FIELDS: [Field; 5] =
+    [Field::Value, Field::Count, Field::Least, Field::Greatest, Field::Excess];
+const FLOATING: u8 = 0x40;
+const CUMULATIVE: u8 = 0x80;
+
+impl What {
+    /// Whether sketches lie beside the values.
+    pub(super) fn has_sketches(&self) -> bool {
+        matches!(self, Self::Metric(Quantity { field: Field::Count, .. }))
+    }
+
+    /// Whether the values are the bits of doubles.
+    pub fn floating(&self) -> bool {
+        matches!(self, Self::Metric(Quantity { floating: true, .. }))
+    }
+
+    /// Appends it.
+    pub(super) fn push_to(&self, out: &mut Vec<u8>) {
+        let Self::Metric(Quantity { metric, labels, field, floating, cumulative }) = self else {
+            return out.push(READ_OFFSET);
+        };
+        let place = FIELDS.iter().position(|known| known == field).unwrap_or(0);
+        let mut head = 1 + u8::try_from(place).unwrap_or(0);
+        if *floating {
+            head |= FLOATING;
+        }
+        if *cumulative {
+            head |= CUMULATIVE;
+        }
+        out.push(head);
+        push_text(metric.as_str(), out);
+        push_length(labels.iter().len(), out);
+        for (key, value) in labels.iter() {
+            push_text(key, out);
+            push_text(value, out);
+        }
+    }
+
+    /// Takes one from the front.
+    pub(super) fn take_from(bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        let head = take_byte(bytes, "a field")?;
+        let Some(place) = (head & !(FLOATING | CUMULATIVE)).checked_sub(1) else {
+            return Ok(Self::ReadOffset);
+        };
+        let field = FIELDS.get(usize::from(place)).ok_or(Malformed::Range("a field"))?;
+        let metric = take_text(bytes, METRIC_NAME_BYTES, "a metric's name")?;
+        let metric = MetricName::parse(metric).map_err(|_| Malformed::Range("a metric's name"))?;
+        let count = take_at_most(bytes, LABELS_PER_COLUMN, "labels")?;
+        let mut pairs = Vec::with_capacity(count);
+        for _ in 0..count {
+            let key = take_text(bytes, LABEL_KEY_BYTES, "a label's key")?;
+            pairs.push((key, take_text(bytes, LABEL_VALUE_BYTES, "a label's value")?));
+        }
+        Ok(Self::Metric(Quantity {
+            metric,
+            labels: Labels::new(pairs).map_err(|_| Malformed::Range("labels"))?,
+            field: *field,
+            floating: head & FLOATING != 0,
+            cumulative: head & CUMULATIVE != 0,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_series_is_comes_back() {
+        let labels = Labels::new([("resource_id", "/"), ("a", "b")]).unwrap();
+        for field in FIELDS {
+            for (floating, cumulative) in [(false, false), (true, false), (false, true)] {
+                let metric = MetricName::parse("filesystem/usage").unwrap();
+                let labels = labels.clone();
+                let quantity = Quantity { metric, labels, field, floating, cumulative };
+                let (what, mut bytes) = (What::Metric(quantity), Vec::new());
+                what.push_to(&mut bytes);
+                assert_eq!(What::take_from(&mut bytes.as_slice()), Ok(what));
+            }
+        }
+        assert_eq!(What::take_from(&mut &[0][..]), Ok(What::ReadOffset));
+        assert_eq!(What::take_from(&mut &[9][..]), Err(Malformed::Range("a field")));
+    }
+}

@@ -1,0 +1,218 @@
+//! The files of a directory as one store: opened, written, merged, dropped, asked.
+//!
+//! Writing is one thread's business; readers take the list of files as it is and keep it for as
+//! long as they read. A file never changes, and stays readable for those who hold it when it is
+//! replaced or dropped.
+
+mod merge;
+mod retention;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+pub use merge::{Merged, SETTLED_S};
+pub use retention::{Dropped, Retention};
+use tally_proto::tick::Tick;
+
+use super::{
+    aggregate::EXACT_VALUES,
+    cache::Cache,
+    disk::Disk,
+    error::HistoryError,
+    file::{
+        FileName, Tier, UNFINISHED, Window,
+        read::HistoryFile,
+        write::{self},
+    },
+    join::{cut, join_rows},
+    series::Row,
+};
+
+/// Files by name: those of one tier and day lie together.
+pub type Files = BTreeMap<FileName, Arc<HistoryFile>>;
+
+/// What history holds.
+#[derive(Debug)]
+pub struct Store {
+    disk: Arc<dyn Disk>,
+    pub(super) cache: Cache,
+    files: RwLock<Arc<Files>>,
+    /// The number of the next write. Held while the list of files changes.
+    next: Mutex<u64>,
+    /// Values up to which an answer is worked out from raw values.
+    pub(super) exact_values: u64,
+}
+
+/// What was found beside whole files when a store was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Files that were being written, removed.
+    pub unfinished: Vec<String>,
+    /// Files that others have replaced, removed.
+    pub replaced: Vec<String>,
+    /// Files that are no whole files, with what is wrong; left where they are and not read.
+    pub damaged: Vec<(String, String)>,
+}
+
+/// What a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first day.
+    pub first: Option<Window>,
+    /// The last.
+    pub last: Option<Window>,
+}
+
+impl Store {
+    /// Opens the store of a directory: removes what a crash has left, reads nothing but the ends
+    /// of files. Refuses a directory in which a newer version has written.
+    pub fn open(disk: Arc<dyn Disk>, cache: Cache) -> Result<(Self, Recovered), HistoryError> {
+        let names =
+            disk.list().map_err(|source| HistoryError::disk("list", "the directory", source))?;
+        let mut recovered = Recovered::default();
+        let mut files = Files::new();
+        for name in &names {
+            if let Some(known) = FileName::parse(name) {
+                match HistoryFile::open(&*disk, known) {
+                    Ok(file) => {
+                        files.insert(known, Arc::new(file));
+                    }
+                    Err(HistoryError::Damaged { name, what }) => {
+                        recovered.damaged.push((name, what.to_owned()));
+                    }
+                    Err(other) => return Err(other),
+                }
+            }
+        }
+        let ours = |name: &&String| {
+            let finished = name.strip_suffix(UNFINISHED);
+            finished.is_some_and(|finished| FileName::parse(finished).is_some())
+        };
+        recovered.unfinished = names.iter().filter(ours).cloned().collect();
+        let replaced: Vec<FileName> = files
+            .keys()
+            .filter(|name| files.keys().any(|other| other.replaces(name)))
+            .copied()
+            .collect();
+        recovered.replaced = replaced.iter().map(FileName::to_string).collect();
+        files.retain(|name, _| !replaced.contains(name));
+        for name in recovered.unfinished.iter().chain(&recovered.replaced) {
+            disk.remove(name).map_err(|source| HistoryError::disk("remove", name, source))?;
+        }
+        let next = files.keys().map(|name| name.last + 1).max().unwrap_or(1);
+        let files = RwLock::new(Arc::new(files));
+        let exact_values = EXACT_VALUES;
+        Ok((Self { disk, cache, files, next: Mutex::new(next), exact_values }, recovered))
+    }
+
+    /// Works out answers of up to so many values from raw values, where these are.
+    pub fn with_exact_values(self, exact_values: u64) -> Self {
+        Self { exact_values, ..self }
+    }
+
+    /// The files as they are now.
+    pub fn files(&self) -> Arc<Files> {
+        Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What there is.
+    pub fn held(&self) -> Held {
+        let files = self.files();
+        Held {
+            files: u64::try_from(files.len()).unwrap_or(u64::MAX),
+            bytes: files.values().map(|file| file.bytes).sum(),
+            first: files.keys().map(|name| name.window).min(),
+            last: files.keys().map(|name| name.window).max(),
+        }
+    }
+
+    /// Writes the rows of a span of time; when this returns they are durable. Rows may come in any
+    /// order; where a series has a value for a tick already, this one counts from now on, and of
+    /// two rows of one life in `rows` the later. Gives the number of samples.
+    pub fn write(&self, rows: Vec<Row>) -> Result<u64, HistoryError> {
+        let rows = in_order(rows);
+        let mut windows: Vec<Window> = Vec::new();
+        for timeline in rows.iter().flat_map(|row| &row.series).map(|series| &series.timeline) {
+            let ends = timeline.first().zip(timeline.last());
+            let Some((first, last)) = ends else { continue };
+            let days = (Window::of(first).0..=Window::of(last).0).map(Window);
+            windows.extend(days.filter(|day| timeline.touches(day.first(), day.last())));
+            windows.dedup();
+        }
+        windows.sort_unstable();
+        windows.dedup();
+        let mut next = self.lock();
+        let mut samples = 0;
+        for window in windows {
+            let name = FileName { tier: Tier::Raw, window, first: *next, last: *next };
+            let rows = rows.iter().filter_map(|row| cut(row, window.first(), window.last()));
+            samples += write::write(&*self.disk, name, rows)?;
+            *next += 1;
+            let file = HistoryFile::open(&*self.disk, name)?;
+            self.change(|files| {
+                files.insert(name, Arc::new(file));
+            });
+        }
+        Ok(samples)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes a changed list of files. The caller holds the lock.
+    fn change(&self, change: impl FnOnce(&mut Files)) {
+        let mut files = (*self.files()).clone();
+        change(&mut files);
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+    }
+
+    /// Removes files from the list and the disk.
+    fn remove(&self, names: &[FileName]) -> Result<(), HistoryError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.change(|files| files.retain(|name, _| !names.contains(name)));
+        for name in names.iter().map(FileName::to_string) {
+            let removed = self.disk.remove(&name);
+            removed.map_err(|source| HistoryError::disk("remove", &name, source))?;
+        }
+        let synced = self.disk.sync();
+        synced.map_err(|source| HistoryError::disk("sync", "the directory", source))
+    }
+}
+
+/// Files of one tier and day, the earliest write first.
+pub(super) fn of_day(files: &Files, tier: Tier, window: Window) -> Vec<Arc<HistoryFile>> {
+    let from = FileName { tier, window, first: 0, last: 0 };
+    let to = FileName { tier, window, first: u64::MAX, last: u64::MAX };
+    files.range(from..=to).map(|(_, file)| Arc::clone(file)).collect()
+}
+
+/// Rows in the order of their lives, each life once.
+fn in_order(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_by(|a, b| a.life.cmp(&b.life));
+    let mut joined = Vec::with_capacity(rows.len());
+    let mut same: Vec<Row> = Vec::new();
+    for row in rows {
+        if same.last().is_some_and(|before| before.life != row.life) {
+            joined.extend(join_rows(std::mem::take(&mut same)));
+        }
+        same.push(row);
+    }
+    joined.extend(join_rows(same));
+    joined
+}
+
+/// Whether a day is over for so long that late samples are rare.
+fn is_settled(window: Window, now: Tick) -> bool {
+    window.last().0.saturating_add(SETTLED_S) < now.0
+}
