@@ -47,9 +47,9 @@ pub const SYNC_EVERY: Duration = Duration::from_secs(10);
 pub const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// A segment that is larger gets no more frames. Each has all declarations and a key frame, some
-/// 150 KB on a host of 250 containers, so much smaller ones would hold little else; and one is
-/// read into memory to be sent.
-pub const SEGMENT_BYTES: u64 = 1 << 20;
+/// 57 KB on a host of 250 containers, so smaller ones would hold much of those; and one is read
+/// into memory to be sent, so larger ones would cost the agent that much.
+pub const SEGMENT_BYTES: u64 = 512 << 10;
 
 /// How much is kept on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,8 +41,8 @@ pub struct Flags {
     pub outbox_minutes: String,
 
     /// Memory for those readings, in bytes or with KiB, MiB or GiB; 64KiB to 1GiB. Whichever
-    /// limit is reached first holds.
-    #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_OUTBOX_BYTES", default_value = "4MiB")]
+    /// limit is reached first holds. With a spool little memory is enough.
+    #[arg(long, value_name = "SIZE", env = "TALLY_AGENT_OUTBOX_BYTES", default_value = "2MiB")]
     pub outbox_bytes: String,
 
     /// Folder for readings that wait long for the aggregator, so that they survive a restart of

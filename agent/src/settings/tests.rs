@@ -17,7 +17,7 @@ fn without_flags_the_defaults_hold() {
     assert_eq!(settings.aggregator, "http://127.0.0.1:8083");
     assert_eq!(settings.resolution, Resolution::DEFAULT);
     assert_eq!(settings.host_root, PathBuf::from("/"));
-    assert_eq!(settings.outbox, Limits { frames: 60, bytes: 4 << 20 });
+    assert_eq!(settings.outbox, Limits { frames: 60, bytes: 2 << 20 });
     assert_eq!(settings.spool_dir, SpoolDir::Usual);
     assert_eq!(
         settings.spool,
