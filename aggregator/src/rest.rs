@@ -80,6 +80,11 @@ impl Rest {
         Self(Arc::new(Inner { queries, clock, metrics, registry, exports }))
     }
 
+    /// What the server counts about itself.
+    fn metrics(&self) -> &SelfMetrics {
+        &self.0.metrics
+    }
+
     /// The service for [`listen`].
     pub fn router(self) -> Router {
         let compressed = CompressionLayer::new().compress_when(compressible);
