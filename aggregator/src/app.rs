@@ -152,7 +152,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     running.servers.spawn(upkeep);
     let grpc = grpc::serve(grpc_listener, ingest, stop.clone());
     running.servers.spawn(async { Ok(grpc.await?) });
-    let rest = running.rest_threads.serve(rest_listener, rest.router(), stop);
+    let rest = running.rest_threads.serve(rest_listener, rest, stop);
     running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
     tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
     Ok(running)

@@ -8,6 +8,7 @@
 //! api                         a question -> its answer
 //! series, export_schema, pretty, exposition, health          forms of answers (pure)
 //! answer, export              answers with their headers
+//! room                        how much of long answers there is at once
 //! process                     what the process itself uses
 //! ```
 //! Everything is asked of [`Queries`]; nothing here knows the pipeline.
@@ -25,6 +26,7 @@ mod paths;
 mod percent;
 mod pretty;
 mod process;
+mod room;
 mod route;
 mod series;
 mod time;
@@ -46,6 +48,7 @@ use self::{
     export::Exports,
     parameters::Parameters,
     process::ProcessCollector,
+    room::Room,
     route::{NoRoute, Route},
 };
 use crate::{
@@ -64,6 +67,7 @@ struct Inner {
     metrics: SelfMetrics,
     registry: Registry,
     exports: Exports,
+    room: Room,
 }
 
 /// Marks an answer that is never compressed.
@@ -77,7 +81,12 @@ impl Rest {
         metrics.register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector));
         let exports = Exports::new(metrics.exports_cut_off.clone());
-        Self(Arc::new(Inner { queries, clock, metrics, registry, exports }))
+        Self(Arc::new(Inner { queries, clock, metrics, registry, exports, room: Room::new() }))
+    }
+
+    /// What the server counts about itself.
+    fn metrics(&self) -> &SelfMetrics {
+        &self.0.metrics
     }
 
     /// The service for [`listen`].
@@ -110,8 +119,8 @@ impl Rest {
             let message = "not acceptable: this path answers application/json";
             return answer::failure(wish, StatusCode::NOT_ACCEPTABLE, message);
         }
-        let (now, exports) = (self.0.clock.now(), &self.0.exports);
-        let asked = Asked { method, wish, parameters, now, exports };
+        let (now, exports, room) = (self.0.clock.now(), &self.0.exports, &self.0.room);
+        let asked = Asked { method, wish, parameters, now, exports, room };
         api::answer(&self.0.queries, question, asked).await
     }
 

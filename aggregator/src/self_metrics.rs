@@ -67,6 +67,12 @@ pub struct SelfMetrics {
     pub http_requests: Family<Request, Counter>,
     /// How long they took, from the request's head to the answer's head.
     pub http_duration: Family<RequestRoute, Histogram>,
+    /// HTTP connections that are open now.
+    pub http_connections: Gauge,
+    /// How often all places of HTTP connections were taken, so that the next one waited.
+    pub http_connections_full: Counter,
+    /// HTTP connections that ended in the middle of something.
+    pub http_connections_broken: Counter,
     /// Exports that were cut off because their client stopped reading.
     pub exports_cut_off: Counter,
 }
@@ -87,6 +93,9 @@ impl Default for SelfMetrics {
             acks_sent: Counter::default(),
             http_requests: Family::default(),
             http_duration: Family::new_with_constructor(duration_histogram),
+            http_connections: Gauge::default(),
+            http_connections_full: Counter::default(),
+            http_connections_broken: Counter::default(),
             exports_cut_off: Counter::default(),
         }
     }
@@ -98,12 +107,32 @@ impl SelfMetrics {
         let all = registry.sub_registry_with_prefix("tally");
         self.register_frames(all);
         self.register_streams(all);
+        self.register_http(all);
+    }
+
+    fn register_http(&self, all: &mut Registry) {
         all.register("http_requests", "HTTP requests answered", self.http_requests.clone());
         all.register_with_unit(
             "http_request_duration",
             "Time from an HTTP request's head to its answer's head",
             Unit::Seconds,
             self.http_duration.clone(),
+        );
+        all.register(
+            "http_connections",
+            "HTTP connections that are open",
+            self.http_connections.clone(),
+        );
+        all.register(
+            "http_connections_full",
+            "Times that all places of HTTP connections were taken, so that the next one waited",
+            self.http_connections_full.clone(),
+        );
+        all.register(
+            "http_connections_broken",
+            "HTTP connections that ended early: a head that was malformed, too long or too slow, or \
+             a client that stopped reading or went away",
+            self.http_connections_broken.clone(),
         );
         all.register(
             "exports_cut_off",

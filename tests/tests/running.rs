@@ -18,6 +18,10 @@ use tally_tests::golden::{
     sender::Sender,
     summary::{Column, Number, Reading, What},
 };
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tonic::{Code, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -173,6 +177,40 @@ async fn an_export_is_whole_in_every_encoding() {
         assert_eq!(answer.header("content-encoding"), Some(encoding));
         assert_eq!(answer.body, plain.body, "{encoding}");
     }
+    server.stop().await;
+}
+
+/// What a connection is answered that says `head`, until it ends.
+async fn raw(server: &Running, head: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.rest_addr).await.unwrap();
+    stream.write_all(head).await.unwrap();
+    let mut answer = Vec::new();
+    // What was not read of a head that is too long makes the kernel reset the connection.
+    stream.read_to_end(&mut answer).await.ok();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn a_head_that_is_none_or_too_long_is_refused_and_counted() {
+    let server = started().await;
+    let status = async |head: &[u8]| raw(&server, head).await.get(..12).map(str::to_owned);
+    let long = |line: &str, bytes: usize| line.replace("LONG", &"x".repeat(bytes)).into_bytes();
+    let of = |status: &str| Some(format!("HTTP/1.1 {status}"));
+    assert_eq!(status(b"\x16\x03\x01 no TLS here\r\n\r\n").await, of("400"));
+    assert_eq!(status(&long("GET /LONG HTTP/1.1\r\n\r\n", 70_000)).await, of("414"));
+    assert_eq!(status(&long("GET / HTTP/1.1\r\nx: LONG\r\n\r\n", 400_000)).await, of("431"));
+    // HTTP/2 must be agreed upon, and here is no way to do that.
+    assert_eq!(status(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await, None);
+    let metrics = loop {
+        let answer = ask(&server, "GET", "/metrics", &[]).await;
+        let metrics = String::from_utf8(answer.body).unwrap();
+        // A connection is counted once it has ended, which is after the client sees its end.
+        if metrics.contains("tally_http_connections_broken_total 4\n") {
+            break metrics;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(metrics.contains("tally_http_connections 1\n"), "{metrics}");
     server.stop().await;
 }
 

@@ -6,14 +6,13 @@
 
 use std::io;
 
-use axum::Router;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::rest::listen;
+use crate::rest::{Rest, listen};
 
 /// One answers while another compresses.
 const THREADS: usize = 2;
@@ -33,14 +32,14 @@ impl RestThreads {
     pub(super) fn serve(
         &self,
         listener: TcpListener,
-        router: Router,
+        rest: Rest,
         stop: CancellationToken,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let server = self.0.as_ref().map(|runtime| {
             runtime.spawn(async move {
                 // A listener belongs to the runtime that it was made in.
                 let listener = TcpListener::from_std(listener.into_std()?)?;
-                listen::serve(listener, router, stop).await;
+                listen::serve(listener, rest, stop).await;
                 Ok::<(), io::Error>(())
             })
         });

@@ -3,7 +3,7 @@
 use axum::{body::Body, response::Response};
 use http::{
     HeaderValue, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, LOCATION},
+    header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER},
 };
 use serde::Serialize;
 
@@ -15,6 +15,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// What a route of the API can be asked with.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// What a refused client is told to wait.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("10");
 
 /// How a client wants its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,14 @@ pub(super) fn failure(wish: Wish, status: StatusCode, message: &str) -> Response
     } else {
         text(status, format!("{message}\n"))
     }
+}
+
+/// 503, with the time after which to ask again.
+pub(super) fn refused(wish: Wish, why: &str) -> Response {
+    let message = format!("{why}; ask again later");
+    let mut answer = failure(wish, StatusCode::SERVICE_UNAVAILABLE, &message);
+    answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+    answer
 }
 
 /// 404, with the paths that may have been meant.

@@ -10,10 +10,7 @@ use std::{io, ops::ControlFlow, sync::Arc, time::Duration};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{
-    HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
-};
+use http::header::CONTENT_TYPE;
 use prometheus_client::metrics::counter::Counter;
 use tokio::{
     runtime::Handle,
@@ -30,8 +27,7 @@ const EXPORTS: usize = 16;
 /// How long one more waits for a place before it is refused.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What a refused client is told to wait, in seconds.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("10");
+const TOO_MANY: &str = "too many exports are under way";
 
 /// Pieces that wait for a slow client; when full, making more waits too. Four keep a fast client
 /// busy.
@@ -70,7 +66,7 @@ impl Exports {
     /// The export as an answer; 503 when there is no place for it. When the client goes away, no
     /// more of it is made.
     pub(super) async fn answer(&self, wish: Wish, queries: &Queries) -> Response {
-        let Some(place) = self.place(WAIT).await else { return refused(wish) };
+        let Some(place) = self.place(WAIT).await else { return answer::refused(wish, TOO_MANY) };
         let queries = queries.clone();
         self.stream(wish, place, move |take| queries.export(take))
     }
@@ -173,13 +169,6 @@ fn json(body: Body) -> Response {
     answer
 }
 
-fn refused(wish: Wish) -> Response {
-    let message = "too many exports are under way; ask again later";
-    let mut answer = answer::failure(wish, StatusCode::SERVICE_UNAVAILABLE, message);
-    answer.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -236,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_place_an_export_is_refused_and_told_when_to_ask_again() {
+    async fn there_are_so_many_places_and_no_more() {
         let exports = Exports::new(Counter::default());
         let mut taken = Vec::new();
         for _ in 0..EXPORTS {
@@ -245,8 +234,5 @@ mod tests {
         assert!(exports.place(Duration::ZERO).await.is_none());
         taken.pop();
         assert!(exports.place(Duration::ZERO).await.is_some());
-        let answer = refused(COMPACT);
-        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(answer.headers().get(RETRY_AFTER), Some(&RETRY_SECONDS));
     }
 }

@@ -34,6 +34,13 @@ struct SeriesPoint {
     float_value: Option<f64>,
 }
 
+impl Series {
+    /// How many points it has.
+    pub(super) fn points(&self) -> usize {
+        self.metrics.len()
+    }
+}
+
 impl From<Vec<Point>> for Series {
     fn from(points: Vec<Point>) -> Self {
         let latest = points.last().map(|point| rfc3339(point.at));

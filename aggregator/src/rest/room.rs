@@ -1,0 +1,121 @@
+//! Room for long answers: how many are made at once, and how many bytes of them wait for slow
+//! clients. Without it a thousand clients that ask for every name and do not read would hold a
+//! thousand copies of the list.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, to_bytes},
+    response::Response,
+};
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use super::answer::{self, Wish};
+
+/// Long answers that are made at once. The longest list takes some ten milliseconds.
+const MAKERS: usize = 4;
+
+/// Bytes of long answers that wait to be read, in KiB: 256 MiB. The list of all names of 95,000
+/// entities has 8 MiB.
+const WAITING_KIB: u32 = 256 << 10;
+
+/// How long a question waits for room before it is refused.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// The room for long answers.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    makers: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+/// Bytes of an answer and the room they take, until they are sent.
+struct Held {
+    bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Room {
+    /// All of it is free.
+    pub(super) fn new() -> Self {
+        let waiting = Semaphore::new(kib(WAITING_KIB));
+        Self { makers: Arc::new(Semaphore::new(MAKERS)), waiting: Arc::new(waiting) }
+    }
+
+    /// Makes an answer on a blocking thread when there is room; 503 when there is none for long.
+    pub(super) async fn answer(
+        &self,
+        wish: Wish,
+        make: impl FnOnce() -> Response + Send + 'static,
+    ) -> Response {
+        let made = async {
+            let _maker = self.makers.acquire().await.ok()?;
+            let Ok(made) = spawn_blocking(make).await else { return Some(failed(wish)) };
+            self.hold(made).await
+        };
+        match timeout(WAIT, made).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => failed(wish),
+            Err(_) => answer::refused(wish, "too many long answers are under way"),
+        }
+    }
+
+    /// Waits for room for an answer's bytes.
+    async fn hold(&self, made: Response) -> Option<Response> {
+        let (head, body) = made.into_parts();
+        // The whole body is there already, so nothing is copied and nothing waited for.
+        let bytes = to_bytes(body, usize::MAX).await.ok()?;
+        let size = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX).min(WAITING_KIB);
+        let _room = Arc::clone(&self.waiting).acquire_many_owned(size).await.ok()?;
+        Some(Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _room }))))
+    }
+}
+
+fn failed(wish: Wish) -> Response {
+    let message = "the server is stopping or failed to make this answer";
+    answer::failure(wish, StatusCode::INTERNAL_SERVER_ERROR, message)
+}
+
+fn kib(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    const WISH: Wish = Wish { json: true, pretty: false };
+
+    #[tokio::test]
+    async fn an_answer_takes_its_room_until_its_bytes_are_gone() {
+        let room = Room::new();
+        let make = || answer::text(StatusCode::OK, "x".repeat(5000));
+        let answer = room.answer(WISH, make).await;
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!((bytes.len(), room.waiting.available_permits()), (5000, kib(WAITING_KIB) - 5));
+        drop(bytes);
+        assert_eq!(room.waiting.available_permits(), kib(WAITING_KIB));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_larger_than_all_room_waits_for_all_of_it() {
+        let room = Room::new();
+        let long = "x".repeat(kib(WAITING_KIB + 1) * 1024);
+        let answer = room.answer(WISH, || answer::text(StatusCode::OK, long)).await;
+        assert_eq!((answer.status(), room.waiting.available_permits()), (StatusCode::OK, 0));
+    }
+}
