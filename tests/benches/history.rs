@@ -85,12 +85,16 @@ fn month(criterion: &mut Criterion) {
     while store.merge(Tick(end.0 + DAY_S)).expect("there is room").is_some() {}
     let container = container.expect("a container");
     let of = Selection::PodContainer(container.namespace, container.pod, container.container);
+    let hour = NonZeroU64::new(3_600_000);
+    let asked =
+        [(30, "one bucket", None), (30, "by the hour", hour), (10, "one bucket, exact", None)];
     for metric in ["memory/usage", "cpu/usage_rate"] {
-        let metric = MetricName::parse(metric).expect("a name");
-        let (of, first, last) = (of.clone(), Tick(recorded::BEGIN), Tick(end.0 - 1));
-        let question = Question { of, metric, labels: Labels::none(), first, last };
-        for (buckets, size) in [("one bucket", None), ("by the hour", NonZeroU64::new(3_600_000))] {
-            let name = format!("30 days at 15 s, {}, percentiles, {buckets}", question.metric);
+        for (days, buckets, size) in asked {
+            let metric = MetricName::parse(metric).expect("a name");
+            let (of, first) = (of.clone(), Tick(end.0 - days * DAY_S));
+            let question =
+                Question { of, metric, labels: Labels::none(), first, last: Tick(end.0 - 1) };
+            let name = format!("{days} days at 15 s, {}, percentiles, {buckets}", question.metric);
             criterion.bench_function(&name, |bench| {
                 bench.iter(|| {
                     let found = store.aggregate(&question, size, &mut Budget::default());

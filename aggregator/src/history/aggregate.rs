@@ -21,9 +21,9 @@ use super::{
     tier::Summary,
 };
 
-/// Values up to which an answer is worked out exactly where raw values are there: thirty days at
-/// 15 s are 172,800, and take milliseconds.
-pub const EXACT_VALUES: u64 = 400_000;
+/// Values up to which an answer is worked out exactly where raw values are there: ten days at 15 s,
+/// which takes up to 5 ms. Thirty days would take up to 15.
+pub const EXACT_VALUES: u64 = 60_000;
 
 /// Buckets of one answer at most: a year by the hour has 8,760.
 pub const BUCKETS_PER_ANSWER: u64 = 50_000;
