@@ -61,8 +61,9 @@ impl Room {
         make: impl FnOnce() -> Response + Send + 'static,
     ) -> Response {
         let made = async {
-            let _maker = self.makers.acquire().await.ok()?;
-            let Ok(made) = spawn_blocking(make).await else { return Some(failed(wish)) };
+            let maker = Arc::clone(&self.makers).acquire_owned().await.ok()?;
+            // The work goes on when nobody waits for it any more, so it keeps its place itself.
+            let (made, _maker) = spawn_blocking(move || (make(), maker)).await.ok()?;
             self.hold(made).await
         };
         match timeout(WAIT, made).await {
@@ -109,6 +110,21 @@ mod tests {
         assert_eq!((bytes.len(), room.waiting.available_permits()), (5000, kib(WAITING_KIB) - 5));
         drop(bytes);
         assert_eq!(room.waiting.available_permits(), kib(WAITING_KIB));
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_keeps_its_place() {
+        let room = Room::new();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let make = move || {
+            wait.recv().ok();
+            answer::text(StatusCode::OK, "late")
+        };
+        assert!(timeout(Duration::from_millis(1), room.answer(WISH, make)).await.is_err());
+        assert_eq!(room.makers.available_permits(), MAKERS - 1);
+        go.send(()).unwrap();
+        let all = u32::try_from(MAKERS).unwrap();
+        assert!(room.makers.acquire_many(all).await.is_ok());
     }
 
     #[tokio::test]
