@@ -40,16 +40,25 @@ pub(super) fn plan(files: &Files, first: Tick, last: Tick, coarsest: Tier) -> Ve
 }
 
 fn tier(files: &Files, window: Window, coarsest: Tier, whole: bool) -> Option<Tier> {
-    let newest = |tier| of_day(files, tier, window).last().map(|file| file.name.last);
-    let raw = newest(Tier::Raw);
-    let fresh = |tier: &Tier| newest(*tier).is_some_and(|last| raw <= Some(last));
+    let held = |tier| {
+        let files = of_day(files, tier, window);
+        Some((files.first()?.name.first, files.last()?.name.last))
+    };
+    // Raw values that came when those before them were gone already are not the day.
+    let is_rest = |(first, _): &(u64, u64)| {
+        let mut coarser = Tier::ALL.into_iter().filter(|tier| *tier != Tier::Raw).filter_map(held);
+        coarser.any(|(tier_first, _)| tier_first < *first)
+    };
+    let raw = held(Tier::Raw).filter(|raw| !is_rest(raw));
+    let newest = raw.map(|(_, last)| last);
+    let fresh = |tier: &Tier| held(*tier).is_some_and(|(_, last)| newest <= Some(last));
     let mut coarser = Tier::ALL.into_iter().rev();
     let allowed = coarser.find(|tier| Tier::Raw < *tier && *tier <= coarsest && fresh(tier));
     match (allowed, raw) {
         (Some(tier), _) if whole => Some(tier),
         (_, Some(_)) => Some(Tier::Raw),
         (Some(tier), None) => Some(tier),
-        (None, None) => Tier::ALL.into_iter().find(|tier| newest(*tier).is_some()),
+        (None, None) => Tier::ALL.into_iter().skip(1).find(|tier| held(*tier).is_some()),
     }
 }
 

@@ -357,6 +357,31 @@ fn an_answer_that_is_too_large_says_so() {
     assert!(refused.to_string().contains("50000 buckets"), "{refused}");
 }
 
+#[test]
+fn what_comes_late_is_in_answers_at_once_and_in_the_tiers_after_merging() {
+    let store = open(&SimulatedDisk::default());
+    store.write(vec![usage(&[(BEGIN, 5), (BEGIN + 60, 7)])]).unwrap();
+    merge_all(&store, BEGIN + 2 * DAY).unwrap();
+    let greatest = |store: &Store| {
+        let asked = question(app(), "memory/usage", BEGIN, BEGIN + DAY - 1);
+        let buckets =
+            store.clone_for_tiers().aggregate(&asked, None, &mut Budget::default()).unwrap();
+        (buckets[0].count(), buckets[0].greatest().unwrap().0, buckets[0].is_exact())
+    };
+    assert_eq!(greatest(&store), (2, Value::Integer(7), false));
+    store.write(vec![usage(&[(BEGIN + 60, 8), (BEGIN + 120, 9)])]).unwrap();
+    assert_eq!(greatest(&store), (3, Value::Integer(9), true));
+    merge_all(&store, BEGIN + 3 * DAY).unwrap();
+    assert_eq!(greatest(&store), (3, Value::Integer(9), false));
+    // When raw values are gone, late ones are added to what the tiers hold.
+    let keep = Retention { raw_s: DAY, five_minutes_s: 9 * DAY, hour_s: 9 * DAY, bytes: u64::MAX };
+    store.drop_old(Tick(BEGIN + 3 * DAY), keep).unwrap();
+    store.write(vec![usage(&[(BEGIN + 600, 4)])]).unwrap();
+    assert_eq!(greatest(&store), (3, Value::Integer(9), false));
+    merge_all(&store, BEGIN + 4 * DAY).unwrap();
+    assert_eq!(greatest(&store), (4, Value::Integer(9), false));
+}
+
 impl Store {
     /// The same files, read from coarser tiers wherever they fit.
     fn clone_for_tiers(&self) -> Store {
