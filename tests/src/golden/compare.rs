@@ -201,6 +201,9 @@ fn series(
     let latest = ours.get("latestTimestamp").and_then(Value::as_str).unwrap_or_default();
     let last = ours_points.last().map_or("0001-01-01T00:00:00Z", |point| &point.at);
     let mut found = Vec::new();
+    if rules::has_float_values(&metric) && !every_point_has_its_float(ours) {
+        found.push("points without floatValue".to_owned());
+    }
     if latest != last {
         found.push(format!("latestTimestamp is {latest}, the last point is of {last}"));
     }
@@ -256,6 +259,11 @@ fn points(series: &Value) -> Result<Vec<Point>, String> {
     metrics.iter().map(point).collect()
 }
 
+fn every_point_has_its_float(series: &Value) -> bool {
+    let points = series.get("metrics").and_then(Value::as_array).into_iter().flatten();
+    points.into_iter().all(|point| point.get("floatValue").is_some_and(Value::is_number))
+}
+
 fn exports(recorded: &[Value], ours: &[Value]) -> Vec<String> {
     let (recorded, ours) = (by_identity(recorded), by_identity(ours));
     let mut found = Vec::new();
@@ -296,6 +304,9 @@ fn export_items(identity: &str, recorded: &Value, ours: &Value) -> Vec<String> {
     let added = our_labels.keys().filter(|key| !labels.contains_key(*key));
     let added = added.filter(|key| !rules::export_has_more_labels(key));
     found.extend(added.map(|key| format!("{identity}: label {key} was not expected")));
+    if let Err(fault) = rules::type_and_namespace_are_labels(&our_labels) {
+        found.push(format!("{identity}: {fault}: {our_labels:?}"));
+    }
     let (metrics, our_metrics) = (object(recorded, "metrics"), object(ours, "metrics"));
     let all: BTreeSet<&String> = metrics.keys().chain(our_metrics.keys()).collect();
     for metric in all {
@@ -352,3 +363,6 @@ fn json(answer: &Answer) -> Result<Value, String> {
     serde_json::from_slice(&answer.body)
         .map_err(|error| format!("no JSON ({error}): {}", String::from_utf8_lossy(&answer.body)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! of the contract (section 1, unless another is named) above it.
 
 use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 use super::{
     facts::Facts,
@@ -161,6 +162,13 @@ pub fn float_value_agrees(value: u64, float_value: f64) -> bool {
     float_value as u64 == value
 }
 
+/// The metrics that are floats by section 11; the exact number of each of their points is there.
+pub fn has_float_values(metric: &str) -> bool {
+    let rate = metric.ends_with("_rate") && metric != "cpu/usage_rate";
+    let of_node = ["_capacity", "_allocatable", "_utilization", "_reservation"];
+    rate || metric.starts_with("custom/") || of_node.iter().any(|end| metric.ends_with(end))
+}
+
 /// "negative rates: never; a counter that went back gives no rate for that interval". Heapster's
 /// wrapped around 2^64. A sum over pods lacks only the part that wrapped.
 pub fn negative_rates_are_absent(subject: &Subject, points: Vec<Point>) -> Vec<Point> {
@@ -220,7 +228,27 @@ pub fn value_depends_on_heapsters_clock(metric: &str) -> bool {
     metric == "uptime"
 }
 
-/// "metric-export: as recorded, plus the labels `namespace_name` and `type`".
+/// "metric-export: as recorded, plus the labels `namespace_name` and `type`". What they say
+/// follows from the labels that are recorded, but for the namespace's name itself.
+pub fn type_and_namespace_are_labels(labels: &Map<String, Value>) -> Result<(), &'static str> {
+    let label = |key: &str| labels.get(key).and_then(Value::as_str);
+    let expected = match (label("container_name"), label("pod_name")) {
+        (Some("machine"), None) => "node",
+        (_, None) => "sys_container",
+        (Some("/pod"), Some(_)) => "pod",
+        (_, Some(_)) => "pod_container",
+    };
+    if label("type") != Some(expected) {
+        return Err("label type is wrong");
+    }
+    if label("pod_name").is_some() == label("namespace_name").is_some() {
+        Ok(())
+    } else {
+        Err("label namespace_name is missing or too many")
+    }
+}
+
+/// The labels that Heapster did not export.
 pub fn export_has_more_labels(label: &str) -> bool {
     matches!(label, "namespace_name" | "type")
 }
