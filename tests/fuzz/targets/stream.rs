@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use libfuzzer_sys::fuzz_target;
 use prost::Message;
@@ -65,6 +65,10 @@ fn ask(model: &Arc<Model>) {
         }
     }
     let mut document = Vec::new();
-    queries.export().for_each(|piece| document.extend_from_slice(&piece));
+    let whole = queries.export(|piece| {
+        document.extend_from_slice(&piece);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(whole, ControlFlow::Continue(()));
     serde_json::from_slice::<serde_json::Value>(&document).expect("an export is JSON");
 }
