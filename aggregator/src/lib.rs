@@ -13,6 +13,7 @@ pub mod declared;
 pub mod history;
 pub mod ingest;
 pub mod inventory;
+pub mod journal;
 pub mod model;
 pub mod query;
 pub mod rest;

@@ -56,6 +56,7 @@ const PACKAGES: &[Package] = &[
             &["schema"],
             &["admission", "rollup"],
             &["history", "model"],
+            &["journal"],
             &["query", "ingest"],
             &["settings"],
             &["rest"],

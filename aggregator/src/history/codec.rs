@@ -10,7 +10,7 @@
 //!
 //! Measured against its rivals in `docs/history.md`.
 
-pub(super) mod bytes;
+pub mod bytes;
 pub(super) mod model;
 pub(super) mod rans;
 pub(super) mod relation;

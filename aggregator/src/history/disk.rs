@@ -31,6 +31,8 @@ pub trait NewFile: fmt::Debug + Send {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was appended durable.
     fn sync(&mut self) -> io::Result<()>;
+    /// Cuts off everything after so many bytes: what a failed append or sync has left.
+    fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
 /// A file that is read.

@@ -13,7 +13,7 @@ pub enum Malformed {
 
 /// Appends a number.
 #[expect(clippy::as_conversions, reason = "the low seven bits of a number are what is meant")]
-pub(in crate::history) fn push_varint(mut number: u64, out: &mut Vec<u8>) {
+pub(crate) fn push_varint(mut number: u64, out: &mut Vec<u8>) {
     while 0x7f < number {
         out.push(number as u8 | 0x80);
         number >>= 7;
@@ -22,36 +22,33 @@ pub(in crate::history) fn push_varint(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends a length.
-pub(in crate::history) fn push_length(length: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_length(length: usize, out: &mut Vec<u8>) {
     push_varint(u64::try_from(length).unwrap_or(u64::MAX), out);
 }
 
 /// Appends a signed number: those near zero are short.
-pub(in crate::history) fn push_signed(number: i64, out: &mut Vec<u8>) {
+pub(crate) fn push_signed(number: i64, out: &mut Vec<u8>) {
     push_varint(zigzag(number), out);
 }
 
 /// Appends a text with its length.
-pub(in crate::history) fn push_text(text: &str, out: &mut Vec<u8>) {
+pub(crate) fn push_text(text: &str, out: &mut Vec<u8>) {
     push_length(text.len(), out);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// A signed number with its sign in the lowest bit.
-pub(in crate::history) fn zigzag(number: i64) -> u64 {
+pub(crate) fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
 
 /// The reverse of [`zigzag`].
-pub(in crate::history) fn unzigzag(number: u64) -> i64 {
+pub(crate) fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 /// Takes a number from the front.
-pub(in crate::history) fn take_varint(
-    bytes: &mut &[u8],
-    what: &'static str,
-) -> Result<u64, Malformed> {
+pub(crate) fn take_varint(bytes: &mut &[u8], what: &'static str) -> Result<u64, Malformed> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let byte = take_byte(bytes, what)?;
@@ -64,15 +61,12 @@ pub(in crate::history) fn take_varint(
 }
 
 /// Takes a signed number from the front.
-pub(in crate::history) fn take_signed(
-    bytes: &mut &[u8],
-    what: &'static str,
-) -> Result<i64, Malformed> {
+pub(crate) fn take_signed(bytes: &mut &[u8], what: &'static str) -> Result<i64, Malformed> {
     take_varint(bytes, what).map(unzigzag)
 }
 
 /// Takes a number of at most `most` from the front.
-pub(in crate::history) fn take_at_most(
+pub(crate) fn take_at_most(
     bytes: &mut &[u8],
     most: usize,
     what: &'static str,
@@ -82,17 +76,14 @@ pub(in crate::history) fn take_at_most(
 }
 
 /// Takes one byte from the front.
-pub(in crate::history) fn take_byte(
-    bytes: &mut &[u8],
-    what: &'static str,
-) -> Result<u8, Malformed> {
+pub(crate) fn take_byte(bytes: &mut &[u8], what: &'static str) -> Result<u8, Malformed> {
     let (&byte, rest) = bytes.split_first().ok_or(Malformed::Short(what))?;
     *bytes = rest;
     Ok(byte)
 }
 
 /// Takes so many bytes from the front.
-pub(in crate::history) fn take_slice<'a>(
+pub(crate) fn take_slice<'a>(
     bytes: &mut &'a [u8],
     length: usize,
     what: &'static str,
@@ -103,7 +94,7 @@ pub(in crate::history) fn take_slice<'a>(
 }
 
 /// Takes a text with its length, of at most `most` bytes.
-pub(in crate::history) fn take_text<'a>(
+pub(crate) fn take_text<'a>(
     bytes: &mut &'a [u8],
     most: usize,
     what: &'static str,

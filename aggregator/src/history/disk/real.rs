@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -113,7 +113,13 @@ impl NewFile for Appended {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_all()
+        // The length counts as data: without it there would be nothing to find.
+        self.0.sync_data()
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)?;
+        self.0.seek(SeekFrom::Start(length)).map(drop)
     }
 }
 
@@ -161,5 +167,19 @@ mod tests {
         old.read_at(2, &mut read).unwrap();
         assert_eq!((old.length().unwrap(), &read), (5, b"llo"));
         assert!(old.read_at(3, &mut read).is_err());
+    }
+
+    #[test]
+    fn what_is_cut_off_is_gone_and_writing_goes_on_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::take(folder.path(), 1).unwrap();
+        let mut file = directory.create("a").unwrap();
+        file.append(b"good bad").unwrap();
+        file.cut(5).unwrap();
+        file.append(b"again").unwrap();
+        let mut read = [0; 10];
+        let old = directory.open("a").unwrap();
+        old.read_at(0, &mut read).unwrap();
+        assert_eq!((old.length().unwrap(), &read), (10, b"good again"));
     }
 }

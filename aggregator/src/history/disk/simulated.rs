@@ -200,11 +200,19 @@ impl NewFile for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = locked(&self.disk.0);
         state.step()?;
-        if let Some(room) = &mut state.room {
-            let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            *room = room.checked_sub(length).ok_or(io::ErrorKind::StorageFull)?;
+        let fits = match &mut state.room {
+            None => bytes,
+            Some(room) => {
+                let most = usize::try_from(*room).unwrap_or(usize::MAX);
+                let fits = bytes.get(..most).unwrap_or(bytes);
+                *room -= u64::try_from(fits.len()).unwrap_or(0);
+                fits
+            }
+        };
+        locked(&self.content).bytes.extend_from_slice(fits);
+        if fits.len() < bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
         }
-        locked(&self.content).bytes.extend_from_slice(bytes);
         Ok(())
     }
 
@@ -212,6 +220,14 @@ impl NewFile for File {
         locked(&self.disk.0).step()?;
         let mut content = locked(&self.content);
         content.synced = content.bytes.len();
+        Ok(())
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        locked(&self.disk.0).step()?;
+        let mut content = locked(&self.content);
+        content.bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        content.synced = content.synced.min(content.bytes.len());
         Ok(())
     }
 }

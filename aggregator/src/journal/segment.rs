@@ -1,0 +1,169 @@
+//! Files of the journal: their names, their heads, and reading them.
+//!
+//! ```text
+//! segment = magic: "tallyjnl", version: u32, record*           (numbers little-endian)
+//! ```
+//! A name says which segment it is and whether its frames have become columns already: then it is
+//! only kept to fill the live model after a restart.
+
+use std::{fmt, io};
+
+use bytes::Bytes;
+use tally_proto::record::{End, PAYLOAD_BYTES, Records};
+
+use super::entry::{self, Entry, StreamNumber};
+use crate::history::disk::{Disk, OldFile};
+
+const MAGIC: &[u8; 8] = b"tallyjnl";
+
+/// The format that this program writes. It reads this one.
+pub const VERSION: u32 = 1;
+
+const HEAD_BYTES: usize = 12;
+
+/// Bytes that are read at once; more than any record has.
+const READ_BYTES: usize = 2 * PAYLOAD_BYTES;
+
+/// Which segment. Columns that are made of it carry the number of its write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentNumber(pub u64);
+
+/// What a segment's file is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentName {
+    /// Which one.
+    pub number: SegmentNumber,
+    /// Whether history has its frames as columns.
+    pub is_columns: bool,
+}
+
+impl SegmentName {
+    /// The name that a file has, if it is one of the journal's.
+    pub fn parse(name: &str) -> Option<Self> {
+        let stem = name.strip_prefix("journal-")?.strip_suffix(".tally")?;
+        let (digits, is_columns) = match stem.strip_suffix("-kept") {
+            Some(digits) => (digits, true),
+            None => (stem, false),
+        };
+        let parsed = Self { number: SegmentNumber(digits.parse().ok()?), is_columns };
+        // The same number has one spelling, so that a file has one name.
+        (parsed.to_string() == name).then_some(parsed)
+    }
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = if self.is_columns { "-kept" } else { "" };
+        write!(out, "journal-{:012}{kept}.tally", self.number.0)
+    }
+}
+
+/// What a segment begins with.
+pub(super) fn head() -> Vec<u8> {
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&VERSION.to_le_bytes());
+    head
+}
+
+/// A segment that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The disk refused.
+    #[error("cannot read {name}")]
+    Disk {
+        /// The file.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "{name} has format {version}, this version knows up to {VERSION}: it was written by a newer \
+         tally-aggregator"
+    )]
+    Newer {
+        /// The file.
+        name: String,
+        /// Its format.
+        version: u32,
+    },
+}
+
+/// Every segment of a directory, the oldest first. Where a segment is there under both names, its
+/// columns count.
+pub fn list(disk: &dyn Disk) -> io::Result<Vec<SegmentName>> {
+    let mut found: Vec<SegmentName> =
+        disk.list()?.iter().filter_map(|name| SegmentName::parse(name)).collect();
+    found.sort_by_key(|name| (name.number, !name.is_columns));
+    found.dedup_by_key(|name| name.number);
+    Ok(found)
+}
+
+/// What was read of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadUp {
+    /// Why it ended.
+    pub end: End,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Records that were whole and yet made no sense.
+    pub malformed: u64,
+}
+
+/// Reads a segment from its beginning up to the first record that is not whole, which in the last
+/// segment of a run is where a crash was. Frames share the memory of what is read at once.
+pub fn read(
+    disk: &dyn Disk,
+    name: SegmentName,
+    mut each: impl FnMut(StreamNumber, Entry),
+) -> Result<ReadUp, SegmentError> {
+    let text = name.to_string();
+    let failed = |source| SegmentError::Disk { name: text.clone(), source };
+    let file = disk.open(&text).map_err(failed)?;
+    let bytes = file.length().map_err(failed)?;
+    let mut up = ReadUp { end: End::Torn, bytes, malformed: 0 };
+    if !has_head(&*file, bytes, &text)? {
+        return Ok(up);
+    }
+    let mut at = u64::try_from(HEAD_BYTES).unwrap_or(0);
+    loop {
+        let left = usize::try_from(bytes - at).unwrap_or(usize::MAX);
+        let length = left.min(READ_BYTES);
+        let mut buffer = vec![0; length];
+        file.read_at(at, &mut buffer).map_err(failed)?;
+        let buffer = Bytes::from(buffer);
+        let mut records = Records::new(&buffer);
+        for payload in records.by_ref() {
+            match entry::entry(buffer.slice_ref(payload)) {
+                Ok(Some((stream, entry))) => each(stream, entry),
+                Ok(None) => (),
+                Err(_) => up.malformed += 1,
+            }
+        }
+        let whole = records.whole_bytes();
+        at += u64::try_from(whole).unwrap_or(0);
+        up.end = records.end().unwrap_or(End::Whole);
+        let goes_on = length < left && up.end != End::Damaged && whole != 0;
+        if !goes_on {
+            return Ok(up);
+        }
+    }
+}
+
+/// Whether the file has a whole head; one that a crash left in its first bytes has none.
+fn has_head(file: &dyn OldFile, bytes: u64, name: &str) -> Result<bool, SegmentError> {
+    let mut head = [0; HEAD_BYTES];
+    if bytes < u64::try_from(HEAD_BYTES).unwrap_or(0) {
+        return Ok(false);
+    }
+    let failed = |source| SegmentError::Disk { name: name.to_owned(), source };
+    file.read_at(0, &mut head).map_err(failed)?;
+    let version = head.strip_prefix(MAGIC.as_slice());
+    let version = version.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    match version {
+        Some(version) if VERSION < version => {
+            Err(SegmentError::Newer { name: name.to_owned(), version })
+        }
+        version => Ok(version == Some(VERSION)),
+    }
+}
