@@ -5,6 +5,7 @@
 
 mod grpc;
 pub mod inventory_file;
+mod keeping;
 mod rest_threads;
 
 use std::{
@@ -25,7 +26,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{grpc::GrpcError, inventory_file::BadInventoryFile, rest_threads::RestThreads};
+pub use self::keeping::KeepingError;
+use self::{
+    grpc::GrpcError, inventory_file::BadInventoryFile, keeping::Keeping, rest_threads::RestThreads,
+};
 use crate::{
     admission::Rules,
     clock::{Clock, Now},
@@ -63,6 +67,9 @@ pub enum StartError {
     /// An inventory file is missing or broken.
     #[error(transparent)]
     Inventory(#[from] BadInventoryFile),
+    /// There can be no history where it should be.
+    #[error(transparent)]
+    History(#[from] KeepingError),
 }
 
 /// Why a server ended that should not have.
@@ -87,6 +94,8 @@ pub struct Running {
     inventory: Vec<PathBuf>,
     stop: CancellationToken,
     servers: JoinSet<Result<(), ServerError>>,
+    /// History, where there is one.
+    keeping: Option<Keeping>,
     // Dropped last: answers under way run on them.
     rest_threads: RestThreads,
 }
@@ -116,49 +125,80 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Begins: when this returns, both ports are open and the inventory is read.
+/// Begins: when this returns, both ports are open, the inventory is read, and the model has what it
+/// had before a restart. HTTP is answered meanwhile.
 pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartError> {
     let (rest_listener, rest_addr) = listen("--rest-listen", settings.rest_listen).await?;
     let (grpc_listener, grpc_addr) = listen("--grpc-listen", settings.grpc_listen).await?;
     let window_ms = u64::try_from(settings.model_window.as_millis()).unwrap_or(u64::MAX);
     let model = Arc::new(Model::new(settings.resolution, window_ms));
-    let rules = Rules {
-        resolution: settings.resolution,
-        clock_skew_ms: i64::try_from(settings.max_clock_skew.as_millis()).unwrap_or(i64::MAX),
-        entities_per_node: settings.max_entities_per_node,
-    };
+    let keeping = settings.history.as_ref();
+    let keeping = keeping.map(|history| Keeping::open(history, &settings)).transpose()?;
     let metrics = SelfMetrics::default();
-    let ingest = IngestService::new(
-        Arc::clone(&model),
-        rules,
-        settings.max_streams,
-        metrics.clone(),
-        clock.clone(),
-    );
     let stop = CancellationToken::new();
-    let upkeep = upkeep(Arc::clone(&model), clock.clone(), metrics.clone(), stop.clone());
-    let rest = Rest::new(Queries::new(Arc::clone(&model)), clock, metrics);
+    let status = keeping.as_ref().map(|keeping| Arc::clone(&keeping.status));
+    let queries = Queries::new(Arc::clone(&model));
+    let rest = Rest::new(queries, status, clock.clone(), metrics.clone());
     let rest_threads = RestThreads::start().map_err(StartError::Threads)?;
     let mut running = Running {
         rest_addr,
         grpc_addr,
         model,
-        inventory: settings.inventory,
-        stop: stop.clone(),
+        inventory: settings.inventory.clone(),
+        stop,
         servers: JoinSet::new(),
+        keeping,
         rest_threads,
     };
     running.reload_inventory().await?;
-    running.servers.spawn(upkeep);
-    let grpc = grpc::serve(grpc_listener, ingest, stop.clone());
-    running.servers.spawn(async { Ok(grpc.await?) });
-    let rest = running.rest_threads.serve(rest_listener, rest, stop);
+    let rest = running.rest_threads.serve(rest_listener, rest, running.stop.clone());
     running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
+    running.keep(&metrics, &clock).await;
+    running.serve_agents(grpc_listener, &settings, (metrics, clock));
     tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
     Ok(running)
 }
 
 impl Running {
+    /// Fills the model from the journal, and begins to keep what comes.
+    async fn keep(&mut self, metrics: &SelfMetrics, clock: &Clock) {
+        if let Some(keeping) = &mut self.keeping {
+            let refilled = tokio::task::spawn_blocking(keeping.refill(&self.model)).await;
+            if let Err(error) = refilled {
+                tracing::error!(%error, "the journal was not read back");
+            }
+            keeping.begin(&self.model, metrics, clock);
+        }
+    }
+
+    /// Takes agents' streams.
+    fn serve_agents(
+        &mut self,
+        listener: TcpListener,
+        settings: &Settings,
+        (metrics, clock): (SelfMetrics, Clock),
+    ) {
+        let rules = Rules {
+            resolution: settings.resolution,
+            clock_skew_ms: i64::try_from(settings.max_clock_skew.as_millis()).unwrap_or(i64::MAX),
+            entities_per_node: settings.max_entities_per_node,
+        };
+        let keeping = self.keeping.as_ref();
+        let journal =
+            keeping.map(|keeping| (Arc::clone(keeping.archive.journal()), keeping.durable.clone()));
+        let (model, stop) = (Arc::clone(&self.model), self.stop.clone());
+        self.servers.spawn(upkeep(
+            Arc::clone(&model),
+            clock.clone(),
+            metrics.clone(),
+            stop.clone(),
+        ));
+        let rules = (rules, settings.max_streams);
+        let ingest = IngestService::new(model, journal, rules, metrics, clock);
+        let grpc = grpc::serve(listener, ingest, stop);
+        self.servers.spawn(async { Ok(grpc.await?) });
+    }
+
     /// Questions to the live model, for programs that run the aggregator inside.
     pub fn queries(&self) -> Queries {
         Queries::new(Arc::clone(&self.model))
@@ -178,7 +218,17 @@ impl Running {
 
     /// Waits for a server that ends unasked, and says why.
     pub async fn ended(&mut self) -> anyhow::Error {
-        match self.servers.join_next().await {
+        let keeping = async {
+            match &mut self.keeping {
+                Some(keeping) => keeping.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = self.servers.join_next() => ended,
+            () = keeping => return anyhow!("a thread of history ended unasked"),
+        };
+        match ended {
             Some(Ok(Err(error))) => error.into(),
             Some(Err(error)) => anyhow::Error::new(error).context("a server failed"),
             Some(Ok(Ok(()))) | None => anyhow!("a server ended unasked"),
@@ -194,6 +244,10 @@ impl Running {
                 Ok(Err(error)) => tracing::warn!(error = chain(&error), "a server ended badly"),
                 Err(error) => tracing::warn!(error = chain(&error), "a server ended badly"),
             }
+        }
+        // Nothing is appended any more.
+        if let Some(keeping) = self.keeping.take() {
+            keeping.stop().await;
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tally_proto::{
     catalogue::{self, MetricId},
     declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    message,
     metric::{Kind, Labels, MetricName},
     tick::UnixMs,
 };
@@ -25,6 +26,14 @@ impl MetricKey {
         match catalogue::find(name.as_str()) {
             Some(id) => Self::Known(id),
             None => Self::Custom(name.clone()),
+        }
+    }
+
+    /// The metric's name as a type.
+    pub fn metric_name(&self) -> Option<MetricName> {
+        match self {
+            Self::Known(id) => MetricName::parse(id.metric().name).ok(),
+            Self::Custom(name) => Some(name.clone()),
         }
     }
 
@@ -126,6 +135,44 @@ impl Declarations {
         if let Some(place) = Arc::make_mut(&mut self.entities).get_mut(index(number.0)) {
             *place = None;
         }
+    }
+
+    /// All of it as one declaration, pods before the containers that name them.
+    pub fn all(&self) -> message::Declarations {
+        let entities = || self.entities.iter().flatten().map(|entity| (**entity).clone());
+        let is_container =
+            |entity: &EntityDeclaration| matches!(entity.what, Declared::PodContainer { .. });
+        let others = entities().filter(|entity| !is_container(entity));
+        let columns = (0..).zip(self.columns.iter());
+        let column = |(number, meaning): (u32, &Option<Arc<Meaning>>)| {
+            let meaning = meaning.as_ref()?;
+            Some(ColumnDeclaration {
+                number: ColumnNumber(number),
+                metric: meaning.metric.metric_name()?,
+                labels: meaning.labels.clone(),
+                floating: meaning.floating,
+                cumulative: meaning.kind == Kind::Cumulative,
+            })
+        };
+        message::Declarations {
+            entities: others.chain(entities().filter(is_container)).collect(),
+            columns: columns.filter_map(column).collect(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// What leads from these to `now`, for one who has heard of these alone.
+    pub fn change_to(&self, now: &Self) -> message::Declarations {
+        let mut said = now.all();
+        let gone = |entity: &&Arc<EntityDeclaration>| now.entity(entity.number).is_none();
+        said.retired =
+            self.entities.iter().flatten().filter(gone).map(|entity| entity.number).collect();
+        said
+    }
+
+    /// Whether nothing was declared or retired from these to `other`.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.entities, &other.entities) && Arc::ptr_eq(&self.columns, &other.columns)
     }
 
     /// What a row is.

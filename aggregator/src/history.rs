@@ -19,7 +19,7 @@ pub mod disk;
 pub mod error;
 pub mod file;
 mod found;
-mod join;
+pub mod join;
 pub mod life;
 mod plan;
 pub mod point;

@@ -5,6 +5,7 @@
 //! stream with a status that names the field, is counted, and touches nobody else.
 
 mod pending;
+mod record;
 mod session;
 mod status;
 
@@ -18,13 +19,18 @@ use std::{
 };
 
 use futures_util::{FutureExt, Stream, stream};
-use tally_proto::{encode, message::AggregatorMessage, wire};
-use tokio::time::timeout;
+use tally_proto::{
+    encode,
+    message::{AggregatorMessage, Sequence, Welcome},
+    wire,
+};
+use tokio::{sync::watch, time::timeout};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     admission::Rules,
     clock::Clock,
+    journal::{Journal, Position},
     model::Model,
     self_metrics::{Refusal, SelfMetrics},
 };
@@ -35,6 +41,8 @@ use session::{Reply, Session};
 #[derive(Debug)]
 pub struct Shared {
     model: Arc<Model>,
+    journal: Option<Arc<Journal>>,
+    durable: watch::Receiver<Position>,
     rules: Rules,
     streams_most: usize,
     streams: AtomicUsize,
@@ -42,21 +50,38 @@ pub struct Shared {
     clock: Clock,
 }
 
+/// Where frames are kept: the journal, and how far it is durable.
+pub type Keeping = (Arc<Journal>, watch::Receiver<Position>);
+
 /// The service `tally.v1.Ingest`.
 #[derive(Clone, Debug)]
 pub struct IngestService(Arc<Shared>);
 
 impl IngestService {
-    /// Takes frames into `model` by `rules`, from at most `streams_most` streams at once.
+    /// Takes frames into `model` by `rules`, from at most `streams_most` streams at once. Without
+    /// `keeping` a frame is acknowledged when it is counted.
     pub fn new(
         model: Arc<Model>,
-        rules: Rules,
-        streams_most: usize,
+        keeping: Option<Keeping>,
+        (rules, streams_most): (Rules, usize),
         metrics: SelfMetrics,
         clock: Clock,
     ) -> Self {
         let streams = AtomicUsize::new(0);
-        Self(Arc::new(Shared { model, rules, streams_most, streams, metrics, clock }))
+        let (journal, durable) = match keeping {
+            Some((journal, durable)) => (Some(journal), durable),
+            None => (None, watch::channel(Position(0)).1),
+        };
+        Self(Arc::new(Shared {
+            model,
+            journal,
+            durable,
+            rules,
+            streams_most,
+            streams,
+            metrics,
+            clock,
+        }))
     }
 }
 
@@ -101,6 +126,7 @@ impl wire::ingest_server::Ingest for IngestService {
             inbound: request.into_inner(),
             session: Session::new(Arc::clone(&self.0)),
             pending: Pending::default(),
+            durable: self.0.durable.clone(),
             ended: false,
             _open: open,
         };
@@ -117,9 +143,14 @@ struct Talk {
     inbound: Streaming<wire::AgentMessage>,
     session: Session,
     pending: Pending,
+    durable: watch::Receiver<Position>,
     ended: bool,
     _open: OpenStream,
 }
+
+/// How long a stream's beginning and end wait for what was said before to be durable. A disk that
+/// takes longer than this is in trouble, and then the agent sends again what it was not told of.
+const DURABLE_WAIT: Duration = Duration::from_secs(1);
 
 impl Talk {
     /// Takes messages until there is something to answer. Frames that are there already are
@@ -128,14 +159,25 @@ impl Talk {
         while !self.ended {
             let message = match self.pending.wait(self.session.elapsed()) {
                 None => self.inbound.message().await,
-                Some(_) if self.pending.is_full() => return self.acknowledge(),
-                Some(Duration::ZERO) => match self.inbound.message().now_or_never() {
-                    Some(message) => message,
-                    None => return self.acknowledge(),
-                },
-                Some(wait) => match timeout(wait, self.inbound.message()).await {
-                    Ok(message) => message,
-                    Err(_) => return self.acknowledge(),
+                Some(wait) if !wait.is_zero() && !self.pending.is_full() => {
+                    match timeout(wait, self.inbound.message()).await {
+                        Ok(message) => message,
+                        Err(_) => continue,
+                    }
+                }
+                Some(_) if self.is_durable() => {
+                    if self.pending.is_full() {
+                        return self.acknowledge().await;
+                    }
+                    match self.inbound.message().now_or_never() {
+                        Some(message) => message,
+                        None => return self.acknowledge().await,
+                    }
+                }
+                // More may come before the disk is done with what is there.
+                Some(_) => tokio::select! {
+                    message = self.inbound.message() => message,
+                    Ok(()) = self.durable.changed() => continue,
                 },
             };
             let message = match message {
@@ -153,11 +195,9 @@ impl Talk {
                 }
             };
             match self.session.take(message) {
-                Ok(Reply::None) => (),
-                Ok(Reply::Welcome(welcome)) => {
-                    return Some(Ok(encode::aggregator_message(AggregatorMessage::Welcome(
-                        welcome,
-                    ))));
+                Ok(Reply::None | Reply::Unrecorded) => (),
+                Ok(Reply::Welcome(welcome, position)) => {
+                    return Some(Ok(self.welcome(welcome, position).await));
                 }
                 Ok(Reply::Counted(frame)) => self.session.wait_for_more(&mut self.pending, frame),
                 Err(status) => {
@@ -166,11 +206,29 @@ impl Talk {
                 }
             }
         }
-        self.acknowledge()
+        self.acknowledge().await
     }
 
-    fn acknowledge(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
+    fn is_durable(&self) -> bool {
+        self.pending.position() <= *self.durable.borrow()
+    }
+
+    /// Says what need not be sent again, which is what is durable.
+    async fn welcome(&mut self, welcome: Welcome, position: Position) -> wire::AggregatorMessage {
+        let durable = self.durable.wait_for(|durable| position <= *durable);
+        let welcome = match timeout(DURABLE_WAIT, durable).await {
+            Ok(Ok(_)) => welcome,
+            _ => Welcome { acknowledged: Sequence(0) },
+        };
+        encode::aggregator_message(AggregatorMessage::Welcome(welcome))
+    }
+
+    /// Acknowledges what is pending, once it is durable.
+    async fn acknowledge(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
+        let position = self.pending.position();
         let sequence = self.pending.take()?;
+        let durable = self.durable.wait_for(|durable| position <= *durable);
+        timeout(DURABLE_WAIT, durable).await.ok()?.ok()?;
         self.session.count_ack();
         Some(Ok(encode::aggregator_message(AggregatorMessage::Ack(sequence))))
     }

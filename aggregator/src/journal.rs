@@ -108,6 +108,8 @@ struct Gathering {
     appended: u64,
     samples: u64,
     ticks: Option<(Tick, Tick)>,
+    /// The oldest tick of the segment before, until somebody has taken that over.
+    closing_since: Option<Tick>,
     has_late: bool,
     stopping: bool,
 }
@@ -122,6 +124,7 @@ impl Journal {
             appended: 0,
             samples: 0,
             ticks: None,
+            closing_since: None,
             has_late: false,
             stopping: false,
         };
@@ -172,14 +175,40 @@ impl Journal {
         position
     }
 
+    /// Appends what `write` writes for a stream that has said something in this segment; one that
+    /// has not says it anew with its next frame.
+    pub fn append_if_begun(
+        &self,
+        stream: &StreamMark,
+        write: impl FnOnce(StreamNumber, &mut Vec<u8>),
+    ) {
+        let mut gathering = self.gathering();
+        if let Some((segment, number)) = stream.at
+            && segment == gathering.segment
+        {
+            let before = gathering.buffer.len();
+            write(number, &mut gathering.buffer);
+            let written = gathering.buffer.len().saturating_sub(before);
+            gathering.appended += u64::try_from(written).unwrap_or(0);
+        }
+    }
+
     /// Everything appended so far.
     pub fn position(&self) -> Position {
         Position(self.gathering().appended)
     }
 
-    /// The oldest tick in the segment that is open, but for those that are too old for the model.
+    /// The oldest tick in the segment that is open, or is being closed, but for those that are too
+    /// old for the model.
     pub fn open_since(&self) -> Option<Tick> {
-        self.gathering().ticks.map(|(first, _)| first)
+        let gathering = self.gathering();
+        let open = gathering.ticks.map(|(first, _)| first);
+        gathering.closing_since.into_iter().chain(open).min()
+    }
+
+    /// Somebody else knows of the segment that was closed last.
+    pub fn taken_over(&self) {
+        self.gathering().closing_since = None;
     }
 
     /// Waits until there is something to commit, but not longer than `most`. Whether the journal
@@ -220,6 +249,7 @@ impl Gathering {
         self.streams = 0;
         self.samples = 0;
         self.has_late = false;
+        self.closing_since = self.ticks.map(|(first, _)| first);
         self.ticks.take()
     }
 }
@@ -355,6 +385,11 @@ impl Committer {
         }
         self.safe += u64::try_from(self.batch.len()).unwrap_or(0);
         Ok(())
+    }
+
+    /// Whether something was taken and is not written yet.
+    pub fn has_work(&self) -> bool {
+        !self.batch.is_empty() || self.ends.is_some()
     }
 
     /// Bytes of the segment that is being written.

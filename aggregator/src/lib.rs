@@ -8,14 +8,18 @@
 
 pub mod admission;
 pub mod app;
+pub mod archive;
 pub mod clock;
 pub mod declared;
 pub mod history;
+pub mod history_dir;
 pub mod ingest;
 pub mod inventory;
 pub mod journal;
 pub mod model;
+pub mod point;
 pub mod query;
+pub mod recipe;
 pub mod rest;
 pub mod rollup;
 pub mod roster;

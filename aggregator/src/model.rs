@@ -10,7 +10,10 @@ pub mod past;
 pub mod vocabulary;
 pub mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use tally_proto::{
@@ -41,6 +44,8 @@ pub struct Model {
     cluster: Mutex<Cluster>,
     inventory: ArcSwap<Inventory>,
     vocabulary: Mutex<Vocabulary>,
+    /// The newest tick that was recorded before this process began.
+    recorded_before: AtomicU64,
 }
 
 /// What all nodes share: held for one frame's additions, or to copy one series.
@@ -57,8 +62,12 @@ pub struct Cluster {
 pub struct Applied {
     /// Values in it.
     pub samples: usize,
-    /// Whether it was here before, so that it was not counted.
+    /// Whether its tick was counted before, or its frame recorded.
     pub duplicate: bool,
+    /// Whether it is older than the window: history alone has it.
+    pub too_old: bool,
+    /// Whether what its numbers mean is another than of the frame before.
+    pub new_schema: bool,
     /// Whether its tick was closed already; it counts all the same.
     pub late: bool,
 }
@@ -79,7 +88,13 @@ impl Model {
             }),
             inventory: ArcSwap::default(),
             vocabulary: Mutex::default(),
+            recorded_before: AtomicU64::new(0),
         }
+    }
+
+    /// Says that history has ticks up to this one.
+    pub fn set_recorded_before(&self, tick: Tick) {
+        self.recorded_before.fetch_max(tick.0, Ordering::Relaxed);
     }
 
     /// Time between ticks.
@@ -113,9 +128,16 @@ impl Model {
             return Arc::clone(node);
         }
         let new = || {
-            let inventory = self.inventory();
-            let writer =
-                NodeWriter::new(name.clone(), self.resolution, self.window_ticks, inventory);
+            let before = Tick(self.recorded_before.load(Ordering::Relaxed));
+            // What was recorded of a node that is not here was recorded while others' ticks were.
+            let recorded_to = self.cluster().progress.newest().max(Some(before));
+            let writer = NodeWriter::new(
+                name.clone(),
+                self.resolution,
+                self.window_ticks,
+                self.inventory(),
+                recorded_to.unwrap_or(before),
+            );
             Arc::new(NodeSlot::new(name.clone(), writer))
         };
         Arc::clone(write(&self.directory).nodes.entry(name.clone()).or_insert_with(new))
@@ -147,22 +169,49 @@ impl Model {
         frame: &PackedFrame,
         now: UnixMs,
     ) -> Result<Applied, BadFrame> {
+        let known = frame.sequence <= writer.recorded(run);
+        self.take(node, writer, frame, &self.inventory.load(), (!known, now))
+    }
+
+    /// Takes a frame of the past: with what was known of its pods then. One that does not count
+    /// is only what the next goes on from.
+    pub fn replay(
+        &self,
+        node: &Arc<NodeSlot>,
+        writer: &mut NodeWriter,
+        frame: &PackedFrame,
+        known: &Arc<Inventory>,
+        counts: bool,
+    ) -> Result<Applied, BadFrame> {
+        self.take(node, writer, frame, known, (counts, frame.tick.unix_ms()))
+    }
+
+    fn take(
+        &self,
+        node: &Arc<NodeSlot>,
+        writer: &mut NodeWriter,
+        frame: &PackedFrame,
+        inventory: &Arc<Inventory>,
+        (may_count, now): (bool, UnixMs),
+    ) -> Result<Applied, BadFrame> {
         let newest = self.cluster().progress.newest().max(Some(frame.tick)).unwrap_or(frame.tick);
         let oldest = self.oldest(newest);
-        let known = frame.sequence <= writer.acknowledged(run) || writer.is_counted(frame.tick);
+        let duplicate = !may_count || writer.is_counted(frame.tick);
         // A frame older than the window has no place in the live model.
-        let counts = !known && oldest <= frame.tick;
-        let unpacked = writer.unpack(frame, &self.inventory.load(), counts)?;
+        let too_old = frame.tick < oldest;
+        let counts = !duplicate && !too_old;
+        let unpacked = writer.unpack(frame, inventory, counts)?;
+        let new_schema = unpacked.new_schema;
         let namespaces =
-            unpacked.new_schema.then(|| self.change_roster(node, writer, &unpacked, frame.tick));
+            new_schema.then(|| self.change_roster(node, writer, &unpacked, frame.tick));
         let samples = unpacked.schema.layout.cells();
         if counts {
             writer.store(&unpacked.schema, frame, oldest);
             node.deliver(&unpacked.schema, frame.tick);
         }
-        let sums = writer.finish((frame, run), unpacked, namespaces, (counts, now));
+        let sums = writer.finish(frame, unpacked, namespaces, (counts, now));
         let late = sums.is_some_and(|sums| self.add(writer, frame.tick, &sums));
-        Ok(Applied { samples, duplicate: !counts, late })
+        Ok(Applied { samples, duplicate, too_old, new_schema, late })
     }
 
     /// Adds a frame's part to all sums. Whether its tick was closed already.

@@ -3,7 +3,6 @@
 mod evaluate;
 pub mod export;
 mod names;
-mod recipe;
 mod sums;
 
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
@@ -15,47 +14,11 @@ use tally_proto::{
     tick::Tick,
 };
 
+pub use crate::point::{Point, Value};
 use crate::{
     declared::MetricKey,
     model::{Model, directory::Namespace, node::NodeSlot, past::View},
 };
-
-/// One number of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
-    /// Exact.
-    Integer(i64),
-    /// A double.
-    Float(f64),
-}
-
-impl Value {
-    /// As a double.
-    #[expect(clippy::as_conversions, reason = "a double is what is asked for")]
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Integer(value) => value as f64,
-            Self::Float(value) => value,
-        }
-    }
-
-    /// The sum; exact where both are.
-    fn plus(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => Self::Integer(a.saturating_add(b)),
-            (a, b) => Self::Float(a.as_f64() + b.as_f64()),
-        }
-    }
-}
-
-/// One point of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// The tick it is stamped with.
-    pub at: Tick,
-    /// What it was then.
-    pub value: Value,
-}
 
 /// Ticks from `first` to `last`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

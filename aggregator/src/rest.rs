@@ -52,6 +52,7 @@ use self::{
     route::{NoRoute, Route},
 };
 use crate::{
+    archive::status::ArchiveStatus,
     clock::Clock,
     query::Queries,
     self_metrics::{self, SelfMetrics},
@@ -63,6 +64,8 @@ pub struct Rest(Arc<Inner>);
 
 struct Inner {
     queries: Queries,
+    /// How history is, where there is one.
+    history: Option<Arc<ArchiveStatus>>,
     clock: Clock,
     metrics: SelfMetrics,
     registry: Registry,
@@ -76,12 +79,18 @@ struct Verbatim;
 
 impl Rest {
     /// Answers from `queries`, at the time of `clock`, and shows `metrics`.
-    pub fn new(queries: Queries, clock: Clock, metrics: SelfMetrics) -> Self {
+    pub fn new(
+        queries: Queries,
+        history: Option<Arc<ArchiveStatus>>,
+        clock: Clock,
+        metrics: SelfMetrics,
+    ) -> Self {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector));
         let exports = Exports::new(metrics.exports_cut_off.clone());
-        Self(Arc::new(Inner { queries, clock, metrics, registry, exports, room: Room::new() }))
+        let room = Room::new();
+        Self(Arc::new(Inner { queries, history, clock, metrics, registry, exports, room }))
     }
 
     /// What the server counts about itself.
@@ -135,8 +144,13 @@ impl Rest {
     }
 
     fn readyz(&self) -> Response {
-        match self.missing() {
-            None => answer::text(StatusCode::OK, "ok"),
+        let history = self.0.history.as_ref();
+        match history.and_then(|history| history.missing()).or_else(|| self.missing()) {
+            // Reads work and frames are taken while the disk refuses, so this stays ready.
+            None => match history.and_then(|history| history.fault()) {
+                None => answer::text(StatusCode::OK, "ok"),
+                Some(fault) => answer::text(StatusCode::OK, format!("ok\n{fault}")),
+            },
             Some(missing) => answer::text(StatusCode::SERVICE_UNAVAILABLE, missing),
         }
     }

@@ -24,6 +24,7 @@ use tally_proto::{
 use crate::{
     declared::MetricKey,
     inventory::{ContainerRecord, Resources},
+    point::elapsed_us,
     roster::Roster,
     schema::Schema,
 };
@@ -198,17 +199,6 @@ impl FrameSums {
         self.namespaces.iter().for_each(|addends| all.add_all(addends));
         all
     }
-}
-
-/// Microseconds between two readings, each a tick and an offset; `None` when the second is not
-/// later.
-pub fn elapsed_us(earlier: (Tick, i64), later: (Tick, i64)) -> Option<u64> {
-    if later.0 <= earlier.0 {
-        return None;
-    }
-    let seconds = i64::try_from(later.0.0 - earlier.0.0).ok()?;
-    let elapsed = seconds.checked_mul(1_000_000)?.checked_add(later.1)?.checked_sub(earlier.1)?;
-    u64::try_from(elapsed).ok().filter(|elapsed| *elapsed != 0)
 }
 
 impl How {

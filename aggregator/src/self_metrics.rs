@@ -38,6 +38,83 @@ pub struct RequestRoute {
     pub route: &'static str,
 }
 
+/// Which tier of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HistoryTier {
+    /// `raw`, `5m`, `1h`, or `journal` for what is not in columns yet.
+    pub tier: &'static str,
+}
+
+/// What history holds and does. Nothing is counted without one.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryMetrics {
+    /// Files of each tier.
+    pub files: Family<HistoryTier, Gauge>,
+    /// Their bytes.
+    pub bytes: Family<HistoryTier, Gauge>,
+    /// The first second of the oldest day that is held.
+    pub oldest: Gauge,
+    /// Whether the disk takes what is written to it: 0 while it is full or fails.
+    pub disk_ok: Gauge,
+    /// Writes that the disk refused.
+    pub disk_faults: Counter,
+    /// Values that became columns of history.
+    pub samples_sealed: Counter,
+    /// Frames that history had before when they came in late.
+    pub frames_known: Counter,
+    /// Segments of the journal that wait to become columns.
+    pub segments_waiting: Gauge,
+    /// Files that were merged into others.
+    pub files_merged: Counter,
+    /// Bytes that were dropped, because they were too old or too many.
+    pub bytes_dropped: Counter,
+}
+
+impl HistoryMetrics {
+    fn register(&self, all: &mut Registry) {
+        let all = all.sub_registry_with_prefix("history");
+        all.register("files", "Files of history, by tier", self.files.clone());
+        all.register("size_bytes", "Bytes of history on disk, by tier", self.bytes.clone());
+        all.register(
+            "oldest_timestamp_seconds",
+            "The first second of the oldest day that history holds",
+            self.oldest.clone(),
+        );
+        all.register(
+            "disk_ok",
+            "1 while the disk takes what is written; 0 while it is full or fails, and agents keep \
+             their frames",
+            self.disk_ok.clone(),
+        );
+        all.register("disk_faults", "Writes that the disk refused", self.disk_faults.clone());
+        all.register(
+            "samples_sealed",
+            "Values that became columns of history",
+            self.samples_sealed.clone(),
+        );
+        all.register(
+            "frames_known",
+            "Late frames that history had before, and that were not counted again",
+            self.frames_known.clone(),
+        );
+        all.register(
+            "segments_waiting",
+            "Segments of the journal that wait to become columns",
+            self.segments_waiting.clone(),
+        );
+        all.register(
+            "files_merged",
+            "Files that were merged into others",
+            self.files_merged.clone(),
+        );
+        all.register(
+            "dropped_bytes",
+            "Bytes of history that were dropped, because they were too old or too many",
+            self.bytes_dropped.clone(),
+        );
+    }
+}
+
 /// Everything the server counts about itself.
 #[derive(Clone, Debug)]
 pub struct SelfMetrics {
@@ -47,6 +124,9 @@ pub struct SelfMetrics {
     pub frames_late: Counter,
     /// Frames that were counted before and therefore skipped.
     pub frames_duplicate: Counter,
+    /// Frames that count and could not be recorded for want of room on the disk: their agents
+    /// keep them.
+    pub frames_unrecorded: Counter,
     /// Frames that broke the format or a limit.
     pub frames_refused: Family<Refusal, Counter>,
     /// Values in the frames taken.
@@ -59,6 +139,8 @@ pub struct SelfMetrics {
     pub streams_refused: Family<Refusal, Counter>,
     /// Entities in the live model.
     pub entities: Gauge,
+    /// What history holds and does.
+    pub history: HistoryMetrics,
     /// Ticks closed for namespaces and the cluster.
     pub ticks_closed: Counter,
     /// Acknowledgements sent.
@@ -83,12 +165,14 @@ impl Default for SelfMetrics {
             frames_received: Counter::default(),
             frames_late: Counter::default(),
             frames_duplicate: Counter::default(),
+            frames_unrecorded: Counter::default(),
             frames_refused: Family::default(),
             samples_received: Counter::default(),
             bytes_received: Counter::default(),
             streams_open: Gauge::default(),
             streams_refused: Family::default(),
             entities: Gauge::default(),
+            history: HistoryMetrics::default(),
             ticks_closed: Counter::default(),
             acks_sent: Counter::default(),
             http_requests: Family::default(),
@@ -108,6 +192,7 @@ impl SelfMetrics {
         self.register_frames(all);
         self.register_streams(all);
         self.register_http(all);
+        self.history.register(all);
     }
 
     fn register_http(&self, all: &mut Registry) {
@@ -152,6 +237,11 @@ impl SelfMetrics {
             "frames_duplicate",
             "Frames that were sent again and counted only once",
             self.frames_duplicate.clone(),
+        );
+        all.register(
+            "frames_unrecorded",
+            "Frames that could not be recorded for want of room on the disk; agents keep them",
+            self.frames_unrecorded.clone(),
         );
         all.register(
             "frames_refused",

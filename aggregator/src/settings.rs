@@ -4,6 +4,7 @@
 //! fault together, each with its flag, so that nobody has to start the program five times.
 
 use std::{
+    env,
     fmt::{self, Display},
     net::SocketAddr,
     path::PathBuf,
@@ -13,7 +14,11 @@ use std::{
 use clap::Parser;
 use tally_proto::{limits::ENTITIES_PER_NODE, tick::Resolution};
 
-use crate::telemetry::{self, LogFormat};
+use crate::{
+    history::store::Retention,
+    history_dir::default_history_dir,
+    telemetry::{self, LogFormat},
+};
 
 /// Points of one series that the live model keeps at most: an hour at one second.
 const WINDOW_TICKS_MOST: u64 = 3_600;
@@ -21,6 +26,13 @@ const WINDOW_TICKS_MOST: u64 = 3_600;
 const STREAMS_MOST: u64 = 100_000;
 /// A clock that is further off than this is broken, not skewed.
 const CLOCK_SKEW_MOST: Duration = Duration::from_secs(3600);
+const DAY_S: u64 = 86_400;
+/// Less is what the live model is for.
+const RETENTION_LEAST: Duration = Duration::from_secs(3600);
+/// Ten years: a number beyond this is a slip.
+const RETENTION_MOST: Duration = Duration::from_secs(3650 * DAY_S);
+/// Room for the journal of a minute of a thousand nodes, and for a day of one.
+const HISTORY_BYTES_LEAST: u64 = 64 << 20;
 
 /// Takes the streams of all agents, rolls them up, and answers over REST.
 #[derive(Clone, Debug, Parser)]
@@ -48,6 +60,35 @@ pub struct Flags {
     /// How far back the live model reaches, at most 3600 samples
     #[arg(long, value_name = "TIME", env = "TALLY_AGGREGATOR_MODEL_WINDOW", default_value = "15m")]
     pub model_window: String,
+
+    /// Directory for history, owned by one aggregator. Not set: /var/lib/tally-aggregator for root,
+    /// else $XDG_STATE_HOME/tally-aggregator or ~/.local/state/tally-aggregator
+    #[arg(long, value_name = "DIR", env = "TALLY_AGGREGATOR_HISTORY_DIR")]
+    pub history_dir: Option<PathBuf>,
+
+    /// Keep no history: frames are acknowledged once they are in memory, and a restart begins empty
+    #[arg(long, env = "TALLY_AGGREGATOR_NO_HISTORY", conflicts_with = "history_dir")]
+    pub no_history: bool,
+
+    /// How far back history reaches: 1h to 3650d. Values as they were sampled are kept for a tenth
+    /// of that, but at least 30d, buckets of 5 minutes for a third, but at least 120d
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "TALLY_AGGREGATOR_HISTORY_RETENTION",
+        default_value = "400d"
+    )]
+    pub history_retention: String,
+
+    /// Size of that directory, in bytes or with KiB, MiB, GiB or TiB; at least 64MiB. Beyond it the
+    /// oldest goes: first values as they were sampled, then the buckets made of them
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "TALLY_AGGREGATOR_HISTORY_MAX_BYTES",
+        default_value = "20GiB"
+    )]
+    pub history_max_bytes: String,
 
     /// File with a Kubernetes LIST answer of nodes, pods or namespaces in JSON; repeatable (in the
     /// environment: separated by commas). Read at the start and again on SIGHUP
@@ -97,6 +138,8 @@ pub struct Settings {
     pub resolution: Resolution,
     /// How far back the live model reaches.
     pub model_window: Duration,
+    /// Where history is kept, and how much of it; `None` for none.
+    pub history: Option<HistorySettings>,
     /// Files of LIST answers.
     pub inventory: Vec<PathBuf>,
     /// Streams open at once.
@@ -105,6 +148,15 @@ pub struct Settings {
     pub max_entities_per_node: u32,
     /// How far a frame may be ahead of this clock.
     pub max_clock_skew: Duration,
+}
+
+/// History on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistorySettings {
+    /// The directory.
+    pub directory: PathBuf,
+    /// How much is kept.
+    pub retention: Retention,
 }
 
 /// Everything that is wrong with the flags, one line each.
@@ -143,11 +195,24 @@ impl Settings {
         let resolution =
             faults.collect("--resolution", resolution(&flags.resolution), Resolution::DEFAULT);
         let window = window(&flags.model_window, resolution);
+        let retention = Retention::default();
+        let age = history_retention(&flags.history_retention);
+        let retention = faults.collect("--history-retention", age, retention);
+        let size = size(&flags.history_max_bytes);
+        let bytes = faults.collect("--history-max-bytes", size, 0);
+        let history = flags.history_directory().map(|directory| {
+            directory.map(|directory| HistorySettings {
+                directory,
+                retention: Retention { bytes, ..retention },
+            })
+        });
+        let history = faults.collect("--history-dir", history.transpose(), None);
         let settings = Self {
             rest_listen: faults.collect("--rest-listen", rest, nowhere),
             grpc_listen: faults.collect("--grpc-listen", grpc, nowhere),
             resolution,
             model_window: faults.collect("--model-window", window, Duration::ZERO),
+            history,
             inventory: flags.inventory.clone(),
             max_streams: faults.collect(
                 "--max-streams",
@@ -166,6 +231,56 @@ impl Settings {
             ),
         };
         if faults.0.is_empty() { Ok(settings) } else { Err(faults) }
+    }
+}
+
+impl Flags {
+    /// Where history is kept; `None` for nowhere.
+    fn history_directory(&self) -> Option<Result<PathBuf, String>> {
+        if self.no_history {
+            return None;
+        }
+        let usual =
+            || default_history_dir(rustix::process::geteuid().is_root(), |name| env::var_os(name));
+        let directory = self.history_dir.clone().or_else(usual);
+        Some(directory.ok_or_else(|| {
+            "there is no home directory to keep history in: name a directory, or start with \
+             --no-history"
+                .to_owned()
+        }))
+    }
+}
+
+/// How long each tier is kept when history reaches back so far.
+fn history_retention(text: &str) -> Result<Retention, String> {
+    let time = duration(text)?;
+    if !(RETENTION_LEAST..=RETENTION_MOST).contains(&time) {
+        return Err(format!("{text} is not within 1h and 3650d"));
+    }
+    let seconds = time.as_secs();
+    let part = |parts: u64, least_days: u64| (seconds / parts).max(least_days * DAY_S).min(seconds);
+    let (raw_s, five_minutes_s) = (part(10, 30), part(3, 120));
+    Ok(Retention { raw_s, five_minutes_s, hour_s: seconds, bytes: 0 })
+}
+
+/// A number of bytes with its unit: `64MiB`, `20GiB`.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" => Some(0),
+        "KiB" => Some(10),
+        "MiB" => Some(20),
+        "GiB" => Some(30),
+        "TiB" => Some(40),
+        _ => None,
+    };
+    let bytes = number.parse().ok().zip(shift);
+    let bytes = bytes.and_then(|(number, shift): (u64, u32)| number.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if HISTORY_BYTES_LEAST <= bytes => Ok(bytes),
+        Some(_) => Err(format!("{text} is less than 64MiB")),
+        None => Err(format!("{text:?} is no size, such as 500MiB or 20GiB")),
     }
 }
 
@@ -213,7 +328,7 @@ fn count<T: TryFrom<u64>>(text: &str, most: u64) -> Result<T, String> {
     number.ok_or_else(|| format!("{text:?} is no number from 1 to {most}"))
 }
 
-/// A number with its unit: `500ms`, `15s`, `15m`, `1h`.
+/// A number with its unit: `500ms`, `15s`, `15m`, `1h`, `30d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -222,6 +337,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => 0,
     };
     let ms = number.parse().ok().and_then(|number: u64| number.checked_mul(unit_ms));
@@ -289,12 +405,31 @@ mod tests {
     }
 
     #[test]
+    fn history_is_on_unless_it_is_not_wanted() {
+        let history = |arguments: &[&str]| check(arguments).unwrap().history;
+        assert_eq!(history(&["--no-history"]), None);
+        let kept = history(&["--history-dir", "/h", "--history-retention", "400d"]).unwrap();
+        assert_eq!(kept.directory, PathBuf::from("/h"));
+        let Retention { raw_s, five_minutes_s, hour_s, bytes } = kept.retention;
+        assert_eq!(
+            [raw_s, five_minutes_s, hour_s],
+            [40, 133, 400].map(|days| days * DAY_S + if days == 133 { DAY_S / 3 } else { 0 })
+        );
+        assert_eq!(bytes, 20 << 30);
+        let short = history(&["--history-dir", "/h", "--history-retention", "7d"]).unwrap();
+        assert_eq!(short.retention.raw_s, 7 * DAY_S);
+    }
+
+    #[test]
     fn times_have_units_and_limits() {
         check_fault(&["--resolution", "15"], "--resolution: \"15\" is no time with a unit");
         check_fault(&["--resolution", "1500ms"], "--resolution: 1500ms is no whole number");
         check_fault(&["--resolution", "2h"], "--resolution: a resolution is");
         check_fault(&["--model-window", "10s"], "--model-window: 10s is not within 15s and 54000s");
         check_fault(&["--model-window", "99999999999999999999h"], "--model-window: ");
+        check_fault(&["--history-retention", "10m"], "--history-retention: 10m is not within 1h");
+        check_fault(&["--history-max-bytes", "1MiB"], "--history-max-bytes: 1MiB is less than");
+        check_fault(&["--history-max-bytes", "5GB"], "--history-max-bytes: \"5GB\" is no size");
         check_fault(&["--max-clock-skew", "2h"], "--max-clock-skew: 2h is more than 1h");
         check_fault(&["--max-entities-per-node", "20001"], "--max-entities-per-node: ");
     }

@@ -49,7 +49,8 @@ impl Aggregator {
             unix: UnixMs(i64::try_from(NOW_S).unwrap() * 1000),
             elapsed: Duration::ZERO,
         });
-        let service = IngestService::new(Arc::clone(&model), rules, 3, metrics.clone(), clock);
+        let service =
+            IngestService::new(Arc::clone(&model), None, (rules, 3), metrics.clone(), clock);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = IngestServer::new(service).max_decoding_message_size(MESSAGE_BYTES);

@@ -48,8 +48,9 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "PATH", env = "TALLY_HOST_ROOT", default_value = "/")]
     pub(crate) host_root: PathBuf,
 
-    /// Folder of this pair: its lock, where it listens, its log while the table is shown, and
-    /// readings that wait for the aggregator; tally in the user's state folder when not set
+    /// Folder of this pair: its lock, where it listens, its log while the table is shown,
+    /// history, and readings that wait for the aggregator; tally in the user's state folder when
+    /// not set
     #[arg(long, value_name = "PATH", env = "TALLY_DATA_DIR")]
     pub(crate) data_dir: Option<PathBuf>,
 
@@ -76,6 +77,7 @@ impl Flags {
             ("--grpc-listen", &self.grpc_listen),
             ("--resolution", &self.resolution),
             ("--model-window", &self.model_window),
+            ("--history-dir", &self.data_dir().join("history").display().to_string()),
         ] {
             arguments.extend([flag.to_owned(), value.clone()]);
         }

@@ -140,6 +140,7 @@ fn settings(folder: &Path, scrapes: &[Scrape]) -> anyhow::Result<Settings> {
         grpc_listen: ([127, 0, 0, 1], 0).into(),
         resolution: resolution(scrapes)?,
         model_window: Duration::from_secs(15 * 60),
+        history: None,
         inventory: lists.iter().map(|list| inputs.join(list)).collect(),
         max_streams: 100,
         max_entities_per_node: 1_000,

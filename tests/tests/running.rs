@@ -38,6 +38,7 @@ fn settings() -> Settings {
         grpc_listen: ([127, 0, 0, 1], 0).into(),
         resolution: Resolution::DEFAULT,
         model_window: Duration::from_secs(900),
+        history: None,
         inventory: Vec::new(),
         max_streams: 10,
         max_entities_per_node: 100,

@@ -12,7 +12,7 @@ use super::{
 
 /// The part of a row from `first` to `last`, both included; `None` when there is nothing.
 /// For rows without sketches.
-pub(super) fn cut(row: &Row, first: Tick, last: Tick) -> Option<Row> {
+pub fn cut(row: &Row, first: Tick, last: Tick) -> Option<Row> {
     // Series share timelines, so that each is cut once.
     let mut cuts: Vec<(&Arc<Timeline>, usize, Arc<Timeline>)> = Vec::new();
     let mut series = Vec::new();
@@ -65,7 +65,7 @@ pub(super) fn join<'a>(parts: &[&'a Series]) -> Option<Cow<'a, Series>> {
 }
 
 /// One row of rows of the same life, the earliest write first.
-pub(super) fn join_rows(mut rows: Vec<Row>) -> Option<Row> {
+pub fn join_rows(mut rows: Vec<Row>) -> Option<Row> {
     if rows.len() < 2 {
         return rows.pop();
     }

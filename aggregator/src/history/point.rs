@@ -1,68 +1,12 @@
-//! Values as they are answered, and rates worked out of counters.
+//! Rates worked out of stored counters.
 
 use tally_proto::{
     catalogue::{self, MetricId},
     metric::{Kind, MetricName, ValueType},
-    rate,
-    tick::Tick,
 };
 
 use super::series::Series;
-use crate::rollup::elapsed_us;
-
-/// One number.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value {
-    /// Exact.
-    Integer(i64),
-    /// A double.
-    Float(f64),
-}
-
-impl Value {
-    /// Of a stored value.
-    pub fn of(stored: i64, floating: bool) -> Self {
-        if floating {
-            Self::Float(f64::from_bits(stored.cast_unsigned()))
-        } else {
-            Self::Integer(stored)
-        }
-    }
-
-    /// As it is stored.
-    pub fn stored(self) -> i64 {
-        match self {
-            Self::Integer(value) => value,
-            Self::Float(value) => value.to_bits().cast_signed(),
-        }
-    }
-
-    /// As a double.
-    #[expect(clippy::as_conversions, reason = "a double is what is asked for")]
-    pub fn as_f64(self) -> f64 {
-        match self {
-            Self::Integer(value) => value as f64,
-            Self::Float(value) => value,
-        }
-    }
-
-    /// In ascending order; whole numbers are compared exactly.
-    pub fn order(&self, other: &Self) -> std::cmp::Ordering {
-        match (self, other) {
-            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
-            (a, b) => a.as_f64().total_cmp(&b.as_f64()),
-        }
-    }
-}
-
-/// One point of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
-    /// The tick it is stamped with; the first of its bucket in the coarser tiers.
-    pub at: Tick,
-    /// What it was then.
-    pub value: Value,
-}
+pub use crate::point::{Point, Reading, Value};
 
 /// A metric that is worked out of a counter's growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,34 +47,14 @@ impl Rate {
         let mut before = before;
         let mut points = Vec::with_capacity(counter.values.len());
         for now in readings(counter, offsets) {
-            if let Some(value) = before.and_then(|before| self.between(before, now)) {
+            if let Some(value) = before.and_then(|before| now.rate_since(before, !self.floating()))
+            {
                 points.push(Point { at: now.tick, value });
             }
             before = Some(now);
         }
         points
     }
-
-    fn between(self, before: Reading, now: Reading) -> Option<Value> {
-        let elapsed = elapsed_us((before.tick, before.offset), (now.tick, now.offset))?;
-        let growth = rate::growth(before.total, now.total).ok()?;
-        if self.floating() {
-            rate::per_second(growth, elapsed).ok().map(Value::Float)
-        } else {
-            rate::millicores(growth, elapsed).ok().map(Value::Integer)
-        }
-    }
-}
-
-/// A counter's reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// The tick.
-    pub tick: Tick,
-    /// Microseconds after it.
-    pub offset: i64,
-    /// What it said.
-    pub total: i64,
 }
 
 /// The readings of a counter, each with when it was made.
@@ -151,6 +75,8 @@ pub(super) fn readings<'a>(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use tally_proto::tick::Tick;
 
     use super::*;
     use crate::history::{series::What, timeline::Timeline};

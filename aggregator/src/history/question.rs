@@ -18,11 +18,12 @@ use super::{
         read::{HistoryFile, OpenBlock},
     },
     found::{Found, Key, Wanted},
-    life::Life,
+    join::{cut, join_rows},
+    life::{Life, Who},
     plan::{Piece, plan},
     point::{Point, Rate},
     selection::Selection,
-    series::What,
+    series::{Row, What},
     store::{Files, Store, of_day},
 };
 
@@ -85,6 +86,44 @@ impl Store {
         }
         let seen = seen.into_iter().map(|(life, (first, last))| Seen { life, first, last });
         Ok(seen.collect())
+    }
+
+    /// The raw rows of a selection in a range, in the order of their lives, each life once.
+    pub fn rows(
+        &self,
+        of: &Selection,
+        first: Tick,
+        last: Tick,
+        budget: &mut Budget,
+    ) -> Result<Vec<Row>, HistoryError> {
+        let files = self.files();
+        let mut found: BTreeMap<Arc<Life>, Vec<Row>> = BTreeMap::new();
+        for day in days(&files, first, last) {
+            for file in of_day(&files, Tier::Raw, day) {
+                self.each_row(&file, of, first, last, budget, |open, row, budget| {
+                    let row = open.row(row, budget)?;
+                    if let Some(row) = cut(&row, first, last) {
+                        found.entry(Arc::clone(&row.life)).or_default().push(row);
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(found.into_values().filter_map(join_rows).collect())
+    }
+
+    /// Whether somebody has raw values at a tick, in whatever life.
+    pub fn has_tick(&self, who: &Who, tick: Tick) -> Result<bool, HistoryError> {
+        let (files, of) = (self.files(), Selection::of(who));
+        let mut has = false;
+        for file in of_day(&files, Tier::Raw, Window::of(tick)) {
+            let budget = &mut Budget::unlimited();
+            self.each_row(&file, &of, tick, tick, budget, |open, row, _| {
+                has |= open.names.rows.get(row).is_some_and(|named| named.life.who == *who);
+                Ok(())
+            })?;
+        }
+        Ok(has)
     }
 
     /// Names of the metrics that a selection has in a range, sorted; labelled ones and those that

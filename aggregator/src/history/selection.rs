@@ -28,6 +28,22 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// One entity; of a pod or its container, those of the same uid.
+    pub fn of(who: &Who) -> Self {
+        match who {
+            Who::Cluster => Self::Cluster,
+            Who::Namespace(namespace) => Self::Namespace(Some(namespace.clone())),
+            Who::Node(node) => Self::Node(Some(node.clone())),
+            Who::FreeContainer(node, container) => {
+                Self::FreeContainer(node.clone(), Some(container.clone()))
+            }
+            Who::InPod(InPod { uid, container: None, .. }) => Self::PodByUid(uid.clone()),
+            Who::InPod(InPod { uid, container: Some(container), .. }) => {
+                Self::ContainerByUid(uid.clone(), Some(container.clone()))
+            }
+        }
+    }
+
     /// The uid it names.
     pub(super) fn uid(&self) -> Option<&PodUid> {
         match self {

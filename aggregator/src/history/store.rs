@@ -22,11 +22,11 @@ use super::{
     aggregate::EXACT_VALUES,
     cache::Cache,
     disk::Disk,
-    error::HistoryError,
+    error::{Budget, HistoryError},
     file::{
         FileName, Tier, UNFINISHED, Window,
         read::HistoryFile,
-        write::{self},
+        write::{self, FileWriter},
     },
     join::{cut, join_rows},
     series::Row,
@@ -162,6 +162,54 @@ impl Store {
             });
         }
         Ok(samples)
+    }
+
+    /// Whether write `number` of a day is there already, in whatever tier.
+    pub fn has_write(&self, window: Window, number: u64) -> bool {
+        let files = self.files();
+        let holds = |name: &FileName| name.first <= number && number <= name.last;
+        files.keys().any(|name| name.window == window && holds(name))
+    }
+
+    /// Writes the rows of a day, which are in the order of their lives, as the write `number`; it
+    /// must be later than all before it. Gives the number of samples.
+    pub fn write_day(
+        &self,
+        window: Window,
+        number: u64,
+        rows: impl Iterator<Item = Result<Row, HistoryError>>,
+    ) -> Result<u64, HistoryError> {
+        let name = FileName { tier: Tier::Raw, window, first: number, last: number };
+        let mut writer = FileWriter::new(&*self.disk, name)?;
+        for row in rows {
+            writer.push(row?)?;
+        }
+        let samples = writer.finish()?;
+        let file = Arc::new(HistoryFile::open(&*self.disk, name)?);
+        let mut next = self.lock();
+        *next = (*next).max(number + 1);
+        self.change(|files| {
+            files.insert(name, file);
+        });
+        Ok(samples)
+    }
+
+    /// The number of the next write.
+    pub fn next_write(&self) -> u64 {
+        *self.lock()
+    }
+
+    /// The newest tick of any raw value; nothing is read but indices.
+    pub fn newest_tick(&self) -> Result<Option<Tick>, HistoryError> {
+        let files = self.files();
+        let raw = files.iter().filter(|(name, _)| name.tier == Tier::Raw);
+        let Some(newest) = raw.clone().map(|(name, _)| name.window).max() else { return Ok(None) };
+        let mut found = None;
+        for (_, file) in raw.filter(|(name, _)| name.window == newest) {
+            let index = file.index(&self.cache, &mut Budget::unlimited())?;
+            found = found.max(index.blocks.iter().map(|block| block.last_tick).max());
+        }
+        Ok(found)
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use tally_proto::{
     message::Sequence,
-    tick::{Resolution, Tick, UnixMs},
+    tick::{Resolution, UnixMs},
 };
+
+use super::session::Taken;
+use crate::journal::Position;
 
 /// Frames that one acknowledgement may stand for.
 const FRAMES_MOST: usize = 64;
@@ -25,6 +28,8 @@ const LATE_MS: i64 = 2_000;
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     sequence: Option<Sequence>,
+    /// What must be durable first.
+    position: Position,
     frames: usize,
     due: Duration,
     /// Whether the stream was acknowledged at all.
@@ -32,11 +37,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Adds a frame of `tick` that is taken at `now`, which is `elapsed` on the clock by which
+    /// Adds a frame that is taken at `now`, which is `elapsed` on the clock by which
     /// acknowledgements are due.
     pub(super) fn add(
         &mut self,
-        (sequence, tick): (Sequence, Tick),
+        Taken { sequence, tick, position }: Taken,
         resolution: Resolution,
         now: UnixMs,
         elapsed: Duration,
@@ -46,6 +51,7 @@ impl Pending {
         if self.sequence.replace(sequence).is_none() {
             self.due = elapsed + WAIT;
         }
+        self.position = position;
         self.frames += 1;
         let keeps_up = now.since(tick.unix_ms()) <= apart_ms + LATE_MS;
         // There is nothing to wait for when the next frame comes too late; and who just connected
@@ -58,6 +64,11 @@ impl Pending {
     /// How long the acknowledgement may still wait; `None` when there is nothing to acknowledge.
     pub(super) fn wait(&self, elapsed: Duration) -> Option<Duration> {
         self.sequence.map(|_| self.due.saturating_sub(elapsed))
+    }
+
+    /// What must be durable before the acknowledgement is sent.
+    pub(super) fn position(&self) -> Position {
+        self.position
     }
 
     /// Whether it stands for as many frames as it may.
@@ -75,7 +86,13 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
+    use tally_proto::tick::Tick;
+
     use super::*;
+
+    fn taken(sequence: u64, tick: u64) -> Taken {
+        Taken { sequence: Sequence(sequence), tick: Tick(tick), position: Position(sequence) }
+    }
 
     /// Frames of ticks `age` seconds old arrive one `apart` seconds after the other; after the
     /// last, the acknowledgement may wait `expected` seconds.
@@ -86,7 +103,7 @@ mod tests {
         for number in 0..frames {
             let elapsed = Duration::from_secs(number * apart);
             let now = 1_000_000 + number * apart;
-            let frame = (Sequence(1 + number), Tick(now - age));
+            let frame = taken(1 + number, now - age);
             pending.add(frame, resolution, Tick(now).unix_ms(), elapsed);
         }
         let last = Duration::from_secs((frames - 1) * apart);
@@ -113,7 +130,7 @@ mod tests {
     fn the_first_frame_of_a_stream_is_answered_at_once() {
         let mut pending = Pending::default();
         let mut wait = |number| {
-            let frame = (Sequence(number), Tick(1_000_000));
+            let frame = taken(number, 1_000_000);
             let at = Tick(1_000_000).unix_ms();
             pending.add(frame, Resolution::from_seconds(1).unwrap(), at, Duration::ZERO);
             let wait = pending.wait(Duration::ZERO);
@@ -135,7 +152,7 @@ mod tests {
         let mut pending = Pending::default();
         for number in 1..=64 {
             assert!(!pending.is_full(), "{number}");
-            let frame = (Sequence(number), Tick(1_000_000));
+            let frame = taken(number, 1_000_000);
             let at = Tick(1_000_000).unix_ms();
             pending.add(frame, Resolution::from_seconds(1).unwrap(), at, Duration::ZERO);
         }

@@ -11,18 +11,33 @@ use tally_proto::{
 };
 use tonic::{Code, Status};
 
-use super::{Shared, pending::Pending, status::Refused};
-use crate::{admission::Refusal, clock::Now, model::node::NodeSlot, self_metrics};
+use super::{Shared, pending::Pending, record::Record, status::Refused};
+use crate::{
+    admission::Refusal, clock::Now, journal::Position, model::node::NodeSlot, self_metrics,
+};
 
 /// What a message is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     /// Nothing.
     None,
-    /// A hello.
-    Welcome(Welcome),
-    /// A frame; it may be acknowledged.
-    Counted((Sequence, Tick)),
+    /// A hello, once all up to the position is durable.
+    Welcome(Welcome, Position),
+    /// A frame; it may be acknowledged once the position is durable.
+    Counted(Taken),
+    /// A frame that counts and could not be recorded: it is not acknowledged.
+    Unrecorded,
+}
+
+/// A frame that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Its place in its run.
+    pub(super) sequence: Sequence,
+    /// Its time.
+    pub(super) tick: Tick,
+    /// Where its record ends.
+    pub(super) position: Position,
 }
 
 /// The state of one stream.
@@ -40,6 +55,8 @@ struct Speaker {
     /// Which of the node's streams this is.
     turn: u64,
     run: Run,
+    /// What it says into the journal; nothing is kept without one.
+    record: Option<Record>,
     before: Option<(u64, Tick)>,
     /// The bytes of the frame before. While they are held gRPC can't use their buffer again and
     /// makes one of the next message's size; else the buffer of the first, absolute frame, ten
@@ -72,9 +89,9 @@ impl Session {
     fn take_checked(&mut self, message: wire::AgentMessage) -> Result<Reply, Refused> {
         match (decode::agent_message(message)?, &mut self.speaker) {
             (AgentMessage::Hello(hello), None) => {
-                let (speaker, welcome) = Speaker::begin(&self.shared, hello)?;
+                let (speaker, welcome, position) = Speaker::begin(&self.shared, hello)?;
                 self.speaker = Some(speaker);
-                Ok(Reply::Welcome(welcome))
+                Ok(Reply::Welcome(welcome, position))
             }
             // A newer agent may say more than this version knows.
             (AgentMessage::Unknown, _) => Ok(Reply::None),
@@ -85,9 +102,12 @@ impl Session {
                 Ok(Reply::None)
             }
             (AgentMessage::Frame(frame), Some(speaker)) => {
-                speaker.frame(&frame)?;
-                speaker.held = frame.columns;
-                Ok(Reply::Counted((frame.sequence, frame.tick)))
+                let position = speaker.frame(&frame)?;
+                let PackedFrame { sequence, tick, columns } = frame;
+                speaker.held = columns;
+                Ok(position.map_or(Reply::Unrecorded, |position| {
+                    Reply::Counted(Taken { sequence, tick, position })
+                }))
             }
         }
     }
@@ -106,7 +126,7 @@ impl Session {
     }
 
     /// Lets a frame that was just taken wait for its acknowledgement.
-    pub(super) fn wait_for_more(&self, pending: &mut Pending, frame: (Sequence, Tick)) {
+    pub(super) fn wait_for_more(&self, pending: &mut Pending, frame: Taken) {
         let Now { unix, elapsed } = self.shared.clock.read();
         pending.add(frame, self.shared.rules.resolution, unix, elapsed);
     }
@@ -118,7 +138,7 @@ impl Session {
 }
 
 impl Speaker {
-    fn begin(shared: &Arc<Shared>, hello: Hello) -> Result<(Self, Welcome), Refused> {
+    fn begin(shared: &Arc<Shared>, hello: Hello) -> Result<(Self, Welcome, Position), Refused> {
         shared.rules.check_hello(&hello)?;
         let node = shared.model.node(&hello.node);
         let mut writer = node.writer();
@@ -126,12 +146,17 @@ impl Speaker {
         let turn = writer
             .begin_stream(hello.boot, shared.clock.now(), silence_ms)
             .ok_or_else(|| Refused::NodeTaken(hello.node.to_string()))?;
-        let acknowledged = writer.acknowledged(hello.run);
+        let acknowledged = writer.recorded(hello.run);
         drop(writer);
         tracing::info!(node = %hello.node, version = hello.agent_version, "agent connected");
         let shared = Arc::clone(shared);
-        let speaker = Self { shared, node, turn, run: hello.run, before: None, held: Bytes::new() };
-        Ok((speaker, Welcome { acknowledged }))
+        let journal = shared.journal.clone();
+        let position = journal.as_ref().map_or(Position(0), |journal| journal.position());
+        let run = hello.run;
+        let record = journal.map(|journal| Record::new(journal, hello));
+        let held = Bytes::new();
+        let speaker = Self { shared, node, turn, run, record, before: None, held };
+        Ok((speaker, Welcome { acknowledged }, position))
     }
 
     fn declare(&mut self, said: Declarations) -> Result<(), Refused> {
@@ -142,11 +167,18 @@ impl Speaker {
         if !writer.is_current(self.turn) {
             return Err(Refused::TakenOver);
         }
+        if let Some(record) = &mut self.record {
+            record.declare(&said);
+        }
         self.shared.model.declare(&mut writer, said);
         Ok(())
     }
 
-    fn frame(&mut self, frame: &PackedFrame) -> Result<(), Refused> {
+    /// Where the frame's record ends; `None` when it could not be recorded.
+    fn frame(&mut self, frame: &PackedFrame) -> Result<Option<Position>, Refused> {
+        if self.record.as_ref().is_some_and(Record::must_resend) {
+            return Err(Refused::Resend);
+        }
         let now = self.shared.clock.now();
         self.shared.rules.check_frame(frame, self.before, now)?;
         self.before = Some((frame.sequence.0, frame.tick));
@@ -155,19 +187,29 @@ impl Speaker {
             return Err(Refused::TakenOver);
         }
         let applied = self.shared.model.apply(&self.node, &mut writer, self.run, frame, now)?;
+        let position = match &mut self.record {
+            Some(record) => record.frame(&mut writer, frame, applied),
+            None => {
+                writer.record(self.run, frame);
+                Some(Position(0))
+            }
+        };
         drop(writer);
         let metrics = &self.shared.metrics;
+        if position.is_none() {
+            metrics.frames_unrecorded.inc();
+        }
         if applied.duplicate {
             metrics.frames_duplicate.inc();
-            return Ok(());
+            return Ok(position);
         }
         metrics.frames_received.inc();
         metrics.samples_received.inc_by(count(applied.samples));
         metrics.bytes_received.inc_by(count(frame.columns.len()));
-        if applied.late {
+        if applied.late || applied.too_old {
             metrics.frames_late.inc();
         }
-        Ok(())
+        Ok(position)
     }
 }
 

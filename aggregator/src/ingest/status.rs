@@ -29,6 +29,9 @@ pub(super) enum Refused {
     /// A newer stream of the same host speaks for the node.
     #[error("a newer stream of this node took over")]
     TakenOver,
+    /// Frames of this stream could not be recorded, and can be now.
+    #[error("the disk has room again: send again what was not acknowledged")]
+    Resend,
 }
 
 impl Refused {
@@ -41,6 +44,7 @@ impl Refused {
             Self::Frame(_) => "bad_frame",
             Self::NodeTaken(_) => "node_taken",
             Self::TakenOver => "taken_over",
+            Self::Resend => "resend",
         }
     }
 
@@ -50,7 +54,7 @@ impl Refused {
             Self::Message(_) | Self::Rule(_) | Self::Frame(_) => {
                 self.source().map(chain).unwrap_or_default()
             }
-            Self::NodeTaken(_) | Self::TakenOver => self.to_string(),
+            Self::NodeTaken(_) | Self::TakenOver | Self::Resend => self.to_string(),
         };
         match self {
             Self::Message(BadMessage::Version(_))
@@ -61,6 +65,7 @@ impl Refused {
             Self::Message(_) | Self::Rule(_) | Self::Frame(_) => Status::invalid_argument(message),
             Self::NodeTaken(_) => Status::already_exists(message),
             Self::TakenOver => Status::aborted(message),
+            Self::Resend => Status::unavailable(message),
         }
     }
 }

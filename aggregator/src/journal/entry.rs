@@ -154,6 +154,20 @@ fn push_columns(
     })
 }
 
+/// Which stream a payload is of, and who it is where it begins.
+pub fn beginning(payload: &Bytes) -> Option<(StreamNumber, Option<Hello>)> {
+    let (kind, rest) = payload.split_first()?;
+    let (stream, _) = rest.split_first_chunk()?;
+    let hello = match *kind {
+        BEGIN => match entry(payload.clone()) {
+            Ok(Some((_, Entry::Begin(hello)))) => Some(hello),
+            _ => return None,
+        },
+        _ => None,
+    };
+    Some((StreamNumber(u32::from_le_bytes(*stream)), hello))
+}
+
 /// Takes a payload apart. `None` for a kind that only newer versions know; it is passed over.
 pub fn entry(mut payload: Bytes) -> Result<Option<(StreamNumber, Entry)>, BadEntry> {
     let kind = payload.try_get_u8().map_err(|_| BadEntry(0))?;

@@ -6,7 +6,7 @@
 //! A name says which segment it is and whether its frames have become columns already: then it is
 //! only kept to fill the live model after a restart.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use tally_proto::record::{End, PAYLOAD_BYTES, Records};
@@ -110,12 +110,34 @@ pub struct ReadUp {
     pub malformed: u64,
 }
 
+/// Where a record's payload lies in its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    at: u64,
+    length: usize,
+}
+
 /// Reads a segment from its beginning up to the first record that is not whole, which in the last
 /// segment of a run is where a crash was. Frames share the memory of what is read at once.
 pub fn read(
     disk: &dyn Disk,
     name: SegmentName,
     mut each: impl FnMut(StreamNumber, Entry),
+) -> Result<ReadUp, SegmentError> {
+    let mut malformed = 0;
+    let up = payloads(disk, name, |_, payload| match entry::entry(payload) {
+        Ok(Some((stream, entry))) => each(stream, entry),
+        Ok(None) => (),
+        Err(_) => malformed += 1,
+    })?;
+    Ok(ReadUp { malformed, ..up })
+}
+
+/// Reads the payloads of a segment, checks their checksums, and says where they are.
+pub fn payloads(
+    disk: &dyn Disk,
+    name: SegmentName,
+    mut each: impl FnMut(Located, Bytes),
 ) -> Result<ReadUp, SegmentError> {
     let text = name.to_string();
     let failed = |source| SegmentError::Disk { name: text.clone(), source };
@@ -133,12 +155,11 @@ pub fn read(
         file.read_at(at, &mut buffer).map_err(failed)?;
         let buffer = Bytes::from(buffer);
         let mut records = Records::new(&buffer);
-        for payload in records.by_ref() {
-            match entry::entry(buffer.slice_ref(payload)) {
-                Ok(Some((stream, entry))) => each(stream, entry),
-                Ok(None) => (),
-                Err(_) => up.malformed += 1,
-            }
+        while let Some(payload) = records.next() {
+            let end = u64::try_from(records.whole_bytes()).unwrap_or(0);
+            let length = payload.len();
+            let located = Located { at: at + end - u64::try_from(length).unwrap_or(0), length };
+            each(located, buffer.slice_ref(payload));
         }
         let whole = records.whole_bytes();
         at += u64::try_from(whole).unwrap_or(0);
@@ -147,6 +168,29 @@ pub fn read(
         if !goes_on {
             return Ok(up);
         }
+    }
+}
+
+/// A segment whose records are read again one by one, after [`payloads`] has checked them.
+#[derive(Debug)]
+pub struct Segment {
+    name: SegmentName,
+    file: Arc<dyn OldFile>,
+}
+
+impl Segment {
+    /// Opens it.
+    pub fn open(disk: &dyn Disk, name: SegmentName) -> Result<Self, SegmentError> {
+        let failed = |source| SegmentError::Disk { name: name.to_string(), source };
+        Ok(Self { name, file: disk.open(&name.to_string()).map_err(failed)? })
+    }
+
+    /// Reads a payload again.
+    pub fn payload(&self, located: Located) -> Result<Bytes, SegmentError> {
+        let mut payload = vec![0; located.length];
+        let read = self.file.read_at(located.at, &mut payload);
+        read.map_err(|source| SegmentError::Disk { name: self.name.to_string(), source })?;
+        Ok(payload.into())
     }
 }
 

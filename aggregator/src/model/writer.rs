@@ -7,7 +7,7 @@ use std::{
 };
 
 use tally_proto::{
-    columns::{BadColumns, Columns, Layout, has_layout, unpack},
+    columns::{BadColumns, Columns, Layout, has_layout, take_back, unpack},
     declaration::{ColumnNumber, EntityNumber},
     message::{self, BootId, PackedFrame, Run, Sequence},
     name::NodeName,
@@ -66,9 +66,32 @@ pub struct NodeWriter {
     last: Option<Last>,
     /// The last frame of the stream before this one.
     last_stream: Option<(Arc<Schema>, Tick, Arc<Columns>)>,
+    /// The tick of the frame before the last.
+    tick_before: Tick,
+    /// The values before the last frame, where that frame does not say them: its layout or the
+    /// meaning of its numbers was new.
+    before: Option<Before>,
+    /// The values before the first frame that the journal could not take.
+    held: Option<Before>,
     inventory: Arc<Inventory>,
     counted: Vec<Tick>,
-    acknowledged: VecDeque<(Run, Sequence)>,
+    /// For each run the highest sequence that is recorded: it need not be sent again.
+    recorded: VecDeque<(Run, Sequence)>,
+    /// No tick that is newer than this one is recorded.
+    recorded_to: Tick,
+}
+
+/// Where a frame starts from: the values before it, and what they mean.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// What the numbers mean.
+    pub schema: Arc<Schema>,
+    /// The tick of the values.
+    pub tick: Tick,
+    /// The values.
+    pub columns: Arc<Columns>,
+    /// Whether they are of the same stream, so that the frame's differences are from them.
+    pub same_stream: bool,
 }
 
 #[derive(Debug)]
@@ -91,12 +114,14 @@ pub struct Unpacked {
 }
 
 impl NodeWriter {
-    /// Nothing declared, nothing counted; remembers `ticks` ticks.
+    /// Nothing declared, nothing counted; remembers `ticks` ticks. What is recorded of the node, if
+    /// anything is, has no tick after `recorded_to`.
     pub fn new(
         node: NodeName,
         resolution: Resolution,
         ticks: usize,
         inventory: Arc<Inventory>,
+        recorded_to: Tick,
     ) -> Self {
         Self {
             node,
@@ -112,7 +137,11 @@ impl NodeWriter {
             last_stream: None,
             inventory,
             counted: vec![Tick(0); ticks],
-            acknowledged: VecDeque::new(),
+            tick_before: Tick(0),
+            before: None,
+            held: None,
+            recorded: VecDeque::new(),
+            recorded_to,
         }
     }
 
@@ -151,10 +180,61 @@ impl NodeWriter {
         self.stream == stream
     }
 
-    /// The highest sequence of a run that is counted.
-    pub fn acknowledged(&self, run: Run) -> Sequence {
-        let known = self.acknowledged.iter().find(|(known, _)| *known == run);
+    /// The highest sequence of a run that is recorded.
+    pub fn recorded(&self, run: Run) -> Sequence {
+        let known = self.recorded.iter().find(|(known, _)| *known == run);
         known.map_or(Sequence(0), |(_, sequence)| *sequence)
+    }
+
+    /// Whether a tick is newer than all that are recorded; else it may be recorded or not.
+    pub fn is_newest(&self, tick: Tick) -> bool {
+        self.recorded_to < tick
+    }
+
+    /// Notes that a frame is recorded.
+    pub fn record(&mut self, run: Run, frame: &PackedFrame) {
+        self.held = None;
+        self.recorded_to = self.recorded_to.max(frame.tick);
+        match self.recorded.iter_mut().find(|(known, _)| *known == run) {
+            Some((_, sequence)) => *sequence = frame.sequence.max(*sequence),
+            None => {
+                if self.recorded.len() == RUNS {
+                    self.recorded.pop_front();
+                }
+                self.recorded.push_back((run, frame.sequence));
+            }
+        }
+    }
+
+    /// The last frame could not be recorded: keeps what it started from, unless one before it
+    /// could not either. What is recorded next goes on from there.
+    pub fn hold(&mut self, frame: &PackedFrame) {
+        if self.held.is_none() {
+            self.held = self.before(frame);
+        }
+    }
+
+    /// The values that the last frame, which is `frame`, started from; of frames that were not
+    /// recorded, the first. `None` before the first.
+    pub fn before(&self, frame: &PackedFrame) -> Option<Before> {
+        if let Some(held) = &self.held {
+            return Some(Before { same_stream: false, ..held.clone() });
+        }
+        if let Some(before) = &self.before {
+            return Some(before.clone());
+        }
+        let last = self.last.as_ref()?;
+        let mut columns = Columns::clone(&self.state);
+        // It was unpacked a moment ago, so its bytes are well formed.
+        take_back(&mut columns, &frame.columns, |_| true).ok()?;
+        let schema = Arc::clone(&last.schema);
+        let columns = Arc::new(columns);
+        Some(Before { schema, tick: self.tick_before, columns, same_stream: true })
+    }
+
+    /// The values after the last frame.
+    pub fn columns(&self) -> &Columns {
+        &self.state
     }
 
     /// Takes meanings of numbers.
@@ -175,6 +255,11 @@ impl NodeWriter {
     /// The sums of the namespaces that the present plan adds to.
     pub fn namespaces(&self) -> &[Arc<Mutex<Sums>>] {
         self.last.as_ref().map_or(&[], |last| &last.namespaces)
+    }
+
+    /// What the numbers of the last frame mean.
+    pub fn schema(&self) -> Option<&Arc<Schema>> {
+        self.last.as_ref().map(|last| &last.schema)
     }
 
     /// The roster of the frame before.
@@ -202,6 +287,7 @@ impl NodeWriter {
         }
         match &self.last {
             Some(last) if !changed => {
+                self.before = None;
                 let earlier = last.plan.earlier(&last.schema, last.tick, &self.state);
                 let (schema, plan) = (Arc::clone(&last.schema), Arc::clone(&last.plan));
                 unpack(Arc::make_mut(&mut self.state), &frame.columns)?;
@@ -222,9 +308,19 @@ impl NodeWriter {
         let layout = Arc::clone(&state.layout);
         let offsets = layout.index_of(ColumnNumber::READ_OFFSET).ok_or(BadFrame::ReadOffset)?;
         let before = std::mem::replace(&mut self.state, Arc::new(state));
-        let before = match &self.last {
-            Some(last) => Some((Arc::clone(&last.schema), last.tick, before)),
-            None => self.last_stream.take(),
+        self.before = match &self.last {
+            Some(last) => Some(Before {
+                schema: Arc::clone(&last.schema),
+                tick: last.tick,
+                columns: before,
+                same_stream: true,
+            }),
+            None => self.last_stream.take().map(|(schema, tick, columns)| Before {
+                schema,
+                tick,
+                columns,
+                same_stream: false,
+            }),
         };
         self.inventory = Arc::clone(inventory);
         self.declared_anew = false;
@@ -232,8 +328,8 @@ impl NodeWriter {
         let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
         let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));
         let plan = Arc::new(Plan::new(&schema));
-        let earlier = before.as_ref().map(|(before, tick, columns)| {
-            plan.earlier_of(&schema, (&**before, *tick, &**columns))
+        let earlier = self.before.as_ref().map(|before| {
+            plan.earlier_of(&schema, (&*before.schema, before.tick, &*before.columns))
         });
         Ok(Unpacked { schema, plan, new_schema: true, earlier })
     }
@@ -261,18 +357,22 @@ impl NodeWriter {
     /// Ends a frame: it is the one before from now on. Says what it adds where it counts.
     pub fn finish(
         &mut self,
-        (frame, run): (&PackedFrame, Run),
+        frame: &PackedFrame,
         unpacked: Unpacked,
         namespaces: Option<Vec<Arc<Mutex<Sums>>>>,
         (counts, now): (bool, UnixMs),
     ) -> Option<FrameSums> {
         let Unpacked { schema, plan, earlier, .. } = unpacked;
         let sums = counts.then(|| plan.sum(&schema, frame.tick, &self.state, earlier.as_ref()));
-        self.mark(frame, run);
+        if counts {
+            self.mark(frame);
+        }
         if let Some((_, heard)) = &mut self.speaker {
             *heard = now;
         }
-        let namespaces = match (namespaces, self.last.take()) {
+        let last = self.last.take();
+        self.tick_before = last.as_ref().map_or(Tick(0), |last| last.tick);
+        let namespaces = match (namespaces, last) {
             (Some(namespaces), _) => namespaces,
             (None, Some(last)) => last.namespaces,
             (None, None) => Vec::new(),
@@ -286,19 +386,10 @@ impl NodeWriter {
         self.counted.get(self.place(tick)) == Some(&tick)
     }
 
-    fn mark(&mut self, frame: &PackedFrame, run: Run) {
+    fn mark(&mut self, frame: &PackedFrame) {
         let place = self.place(frame.tick);
         if let Some(counted) = self.counted.get_mut(place) {
             *counted = frame.tick.max(*counted);
-        }
-        match self.acknowledged.iter_mut().find(|(known, _)| *known == run) {
-            Some((_, sequence)) => *sequence = frame.sequence.max(*sequence),
-            None => {
-                if self.acknowledged.len() == RUNS {
-                    self.acknowledged.pop_front();
-                }
-                self.acknowledged.push_back((run, frame.sequence));
-            }
         }
     }
 

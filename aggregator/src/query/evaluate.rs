@@ -1,28 +1,15 @@
 //! Recipes to points: one walk over a node's eras, in the order in which its frames came.
 
-use tally_proto::{declaration::EntityNumber, entity::Entity, metric::Labels, rate, tick::Tick};
+use tally_proto::{declaration::EntityNumber, entity::Entity, metric::Labels, tick::Tick};
 
-use super::{
-    Point, TickRange, Value,
-    recipe::{Cell, Recipe, Term, recipe},
-};
+use super::{Point, TickRange};
 use crate::{
     declared::MetricKey,
     model::past::{EraView, View},
-    rollup::elapsed_us,
+    point::Reading,
+    recipe::{Cell, Recipe, Worked, recipe},
     schema::Schema,
 };
-
-/// A counter's reading: when and what.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Reading {
-    /// Of the frame.
-    pub(super) tick: Tick,
-    /// Microseconds after the tick.
-    pub(super) offset: i64,
-    /// What the counter stood at.
-    pub(super) total: i64,
-}
 
 /// What rates need of the era before.
 #[derive(Default)]
@@ -84,43 +71,13 @@ fn walk<'a>(
     points: &mut Vec<Point>,
 ) -> Carried<'a> {
     let frames = era.frames.get(first..).unwrap_or_default();
+    let ticks: Vec<Tick> = frames.iter().map(|frame| frame.tick).collect();
     let values = |cell: Cell| era.values(first, cell.index, cell.position);
-    let mut sums: Vec<Option<Value>> = vec![None; frames.len()];
-    let mut readings = Vec::new();
-    for term in &recipe.terms {
-        match term {
-            Term::Cell { cell, floating } => {
-                add(
-                    &mut sums,
-                    values(*cell).into_iter().map(|value| Some(number(value, *floating))),
-                );
-            }
-            Term::Constant(value) => add(&mut sums, std::iter::repeat(Some(*value))),
-            Term::Uptime { start, offset } => {
-                let read = frames.iter().zip(values(*offset));
-                let uptime = read.map(|(frame, offset)| {
-                    let since = frame.tick.unix_ms().since(*start);
-                    Some(Value::Integer(since.saturating_add(offset / 1000)))
-                });
-                add(&mut sums, uptime);
-            }
-            Term::Rate { entity, cell, offset, integer } => {
-                let mut before = carried.reading(era.schema, *entity);
-                let read = frames.iter().zip(values(*offset)).zip(values(*cell));
-                let rates = read.map(|((frame, offset), total)| {
-                    let now = Reading { tick: frame.tick, offset, total };
-                    let rate = before.and_then(|before| growth_rate(before, now, *integer));
-                    before = Some(now);
-                    rate
-                });
-                add(&mut sums, rates);
-                readings.extend(before.map(|last| (*entity, last)));
-            }
-        }
-    }
-    for (frame, sum) in frames.iter().zip(sums) {
-        if let Some(value) = sum.filter(|_| range.contains(frame.tick)) {
-            points.push(Point { at: frame.tick, value: divided(value, recipe.divide_by) });
+    let before = |entity, _: Cell| carried.reading(era.schema, entity);
+    let Worked { values, readings } = recipe.work_out(&ticks, &values, &before);
+    for (at, value) in ticks.into_iter().zip(values) {
+        if let Some(value) = value.filter(|_| range.contains(at)) {
+            points.push(Point { at, value });
         }
     }
     Carried { schema: Some(era.schema), readings }
@@ -131,38 +88,5 @@ impl Carried<'_> {
     fn reading(&self, schema: &Schema, entity: EntityNumber) -> Option<Reading> {
         let theirs = self.schema?.row_of(schema, entity)?;
         self.readings.iter().find(|(known, _)| *known == theirs).map(|(_, reading)| *reading)
-    }
-}
-
-/// How fast a counter grew; `None` when it went back or no time passed.
-pub(super) fn growth_rate(before: Reading, now: Reading, integer: bool) -> Option<Value> {
-    let elapsed = elapsed_us((before.tick, before.offset), (now.tick, now.offset))?;
-    let growth = rate::growth(before.total, now.total).ok()?;
-    if integer {
-        rate::millicores(growth, elapsed).ok().map(Value::Integer)
-    } else {
-        rate::per_second(growth, elapsed).ok().map(Value::Float)
-    }
-}
-
-fn add(sums: &mut [Option<Value>], values: impl Iterator<Item = Option<Value>>) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum = match (*sum, value) {
-            (None, value) => value,
-            (sum, None) => sum,
-            (Some(a), Some(b)) => Some(a.plus(b)),
-        };
-    }
-}
-
-fn divided(value: Value, by: Option<f64>) -> Value {
-    by.map_or(value, |by| Value::Float(value.as_f64() / by))
-}
-
-fn number(value: i64, floating: bool) -> Value {
-    if floating {
-        Value::Float(f64::from_bits(value.cast_unsigned()))
-    } else {
-        Value::Integer(value)
     }
 }

@@ -5,13 +5,11 @@ use std::collections::BTreeSet;
 use tally_proto::{
     catalogue::{self, MetricId},
     entity::Entity,
-    metric::{MetricName, Source},
+    metric::{Labels, MetricName, Source},
     name::NodeName,
 };
 
-use super::recipe::recipe;
-use crate::{declared::MetricKey, model::past::View, schema::Schema};
-use tally_proto::metric::Labels;
+use crate::{declared::MetricKey, model::past::View, recipe::recipe, schema::Schema};
 
 /// The unlabelled metrics of an entity in one node's frames. A rate is there once it had two
 /// readings.

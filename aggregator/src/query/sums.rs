@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tally_proto::{
-    catalogue::{self, MetricId},
+    catalogue::MetricId,
     metric::{Labels, MetricName},
     tick::Tick,
 };
@@ -12,34 +12,8 @@ use super::{Point, TickRange, Value, names};
 use crate::{
     declared::MetricKey,
     model::{Model, directory::Namespace},
-    rollup::sums::{Sums, as_double, place_of},
+    rollup::sums::{RATIOS, Sums, as_double, place_of},
 };
-
-/// Usage or requests over what the nodes can give together.
-const RATIOS: [(MetricId, MetricId, MetricId); 6] = [
-    (catalogue::CPU_NODE_UTILIZATION, catalogue::CPU_NODE_USAGE, catalogue::CPU_NODE_ALLOCATABLE),
-    (catalogue::CPU_NODE_RESERVATION, catalogue::CPU_REQUEST, catalogue::CPU_NODE_ALLOCATABLE),
-    (
-        catalogue::MEMORY_NODE_UTILIZATION,
-        catalogue::MEMORY_NODE_USAGE,
-        catalogue::MEMORY_NODE_ALLOCATABLE,
-    ),
-    (
-        catalogue::MEMORY_NODE_RESERVATION,
-        catalogue::MEMORY_REQUEST,
-        catalogue::MEMORY_NODE_ALLOCATABLE,
-    ),
-    (
-        catalogue::EPHEMERAL_STORAGE_NODE_UTILIZATION,
-        catalogue::EPHEMERAL_STORAGE_NODE_USAGE,
-        catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE,
-    ),
-    (
-        catalogue::EPHEMERAL_STORAGE_NODE_RESERVATION,
-        catalogue::EPHEMERAL_STORAGE_REQUEST,
-        catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE,
-    ),
-];
 
 /// One series of a namespace.
 pub(super) fn namespace_series(

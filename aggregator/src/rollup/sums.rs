@@ -24,6 +24,32 @@ pub const NODE_TOTALS: [MetricId; 9] = [
     catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE,
 ];
 
+/// Ratios of the cluster: of what, and usage or requests over what the nodes can give together.
+pub const RATIOS: [(MetricId, MetricId, MetricId); 6] = [
+    (catalogue::CPU_NODE_UTILIZATION, catalogue::CPU_NODE_USAGE, catalogue::CPU_NODE_ALLOCATABLE),
+    (catalogue::CPU_NODE_RESERVATION, catalogue::CPU_REQUEST, catalogue::CPU_NODE_ALLOCATABLE),
+    (
+        catalogue::MEMORY_NODE_UTILIZATION,
+        catalogue::MEMORY_NODE_USAGE,
+        catalogue::MEMORY_NODE_ALLOCATABLE,
+    ),
+    (
+        catalogue::MEMORY_NODE_RESERVATION,
+        catalogue::MEMORY_REQUEST,
+        catalogue::MEMORY_NODE_ALLOCATABLE,
+    ),
+    (
+        catalogue::EPHEMERAL_STORAGE_NODE_UTILIZATION,
+        catalogue::EPHEMERAL_STORAGE_NODE_USAGE,
+        catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE,
+    ),
+    (
+        catalogue::EPHEMERAL_STORAGE_NODE_RESERVATION,
+        catalogue::EPHEMERAL_STORAGE_REQUEST,
+        catalogue::EPHEMERAL_STORAGE_NODE_ALLOCATABLE,
+    ),
+];
+
 /// Most metrics that can be summed: one bit of a word each, and room for little more than there
 /// are, as each frame has this many for each of its namespaces.
 const SUMMED_MAX: usize = 40;
@@ -85,6 +111,12 @@ impl Addends {
             *sum = sum.saturating_add(amount);
             self.present |= 1 << place;
         }
+    }
+
+    /// The amount of the metric at `place`, where anything was added to it.
+    pub fn get(&self, place: usize) -> Option<i64> {
+        let amount = self.amounts.get(place).copied();
+        amount.filter(|_| self.present >> place & 1 == 1)
     }
 
     /// Adds all of another's.

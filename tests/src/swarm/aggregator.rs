@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
 };
 
@@ -43,7 +43,12 @@ pub struct Spawned {
 
 impl Spawned {
     /// Starts a program on free loopback ports. Its log goes to standard error.
-    pub fn start(program: &Path, shape: &Shape, window: &str) -> Result<Self, AggregatorError> {
+    pub fn start(
+        program: &Path,
+        shape: &Shape,
+        window: &str,
+        history: Option<&Path>,
+    ) -> Result<Self, AggregatorError> {
         let [grpc, rest] = [free_address()?, free_address()?];
         let named = |source| AggregatorError::Start(program.display().to_string(), source);
         let child = Command::new(program)
@@ -52,6 +57,10 @@ impl Spawned {
             .arg(format!("--resolution={}s", shape.resolution_s))
             .arg(format!("--model-window={window}"))
             .arg(format!("--max-streams={}", shape.nodes + 10))
+            .args(match history {
+                Some(directory) => ["--history-dir".into(), directory.to_owned()].to_vec(),
+                None => vec![PathBuf::from("--no-history")],
+            })
             .arg("--log=warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -75,7 +75,8 @@ pub async fn run(arguments: &Arguments, progress: Progress) -> anyhow::Result<Re
             } else {
                 arguments.model_window.clone()
             };
-            Some(Spawned::start(program, &shape, &window)?)
+            let history = arguments.history_dir.as_deref();
+            Some(Spawned::start(program, &shape, &window, history)?)
         }
     };
     let target = Target {

@@ -82,6 +82,9 @@ pub struct Arguments {
     /// How much history the started aggregator keeps in memory.
     #[arg(long, default_value = "15s", requires = "spawn")]
     pub model_window: String,
+    /// Lets the started aggregator keep history in this directory. Without it, it keeps none.
+    #[arg(long, value_name = "DIR", requires = "spawn")]
+    pub history_dir: Option<PathBuf>,
 }
 
 /// Parts of a million, given in percent.
@@ -99,6 +102,8 @@ Examples:
     tally-swarm --spawn target/release/tally-aggregator --nodes 5000 --ticks 60 --model-window 15m
   As many frames as one aggregator takes:
     tally-swarm --spawn target/release/tally-aggregator --nodes 1000 --flat-out --ticks 64
+  The same, durable, with history:
+    tally-swarm --spawn target/release/tally-aggregator --nodes 1000 --flat-out --ticks 64 --history-dir /var/tmp/swarm
   Bad weather: pods come and go, containers restart, a twentieth of the nodes is cut off:
     tally-swarm --spawn target/release/tally-aggregator --churn 0.5 --restarts 0.2 --late 5
   An aggregator that runs already; without --rest nothing is asked, without --pid nothing is measured:

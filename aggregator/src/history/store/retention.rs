@@ -9,7 +9,7 @@ use crate::history::{
 };
 
 /// How much history is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Seconds for which raw values are kept.
     pub raw_s: u64,

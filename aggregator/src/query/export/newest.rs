@@ -6,15 +6,10 @@ use tally_proto::{
     catalogue::MetricId, columns::Columns, declaration::EntityNumber, metric::ValueType, tick::Tick,
 };
 
-use super::{
-    super::{
-        Value,
-        evaluate::{Reading, growth_rate},
-    },
-    exported::Exported,
-};
+use super::exported::Exported;
 use crate::{
     model::past::{EraView, View},
+    point::{Reading, Value},
     schema::Schema,
 };
 
@@ -65,7 +60,7 @@ impl<'a> Newest<'a> {
         rates
             .map(|(number, total)| {
                 let now = Reading { tick: self.tick, offset: self.offset(*number)?, total: *total };
-                growth_rate(earlier.as_ref()?.reading(*number)?, now, integer)
+                now.rate_since(earlier.as_ref()?.reading(*number)?, integer)
             })
             .collect()
     }

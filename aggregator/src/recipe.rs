@@ -5,41 +5,120 @@ use tally_proto::{
     declaration::EntityNumber,
     entity::Entity,
     metric::{Labels, Source, Sum, ValueType},
-    tick::UnixMs,
+    tick::{Tick, UnixMs},
 };
 
-use super::Value;
-use crate::{declared::MetricKey, rollup, roster::Pod, schema::Schema};
+use crate::{
+    declared::MetricKey,
+    point::{Reading, Value},
+    rollup,
+    roster::Pod,
+    schema::Schema,
+};
 
 /// One part of a series.
 #[derive(Clone, Debug)]
-pub(super) enum Term {
+pub enum Term {
     /// A cell's value.
-    Cell { cell: Cell, floating: bool },
+    Cell {
+        /// The cell.
+        cell: Cell,
+        /// Whether its integers are the bits of doubles.
+        floating: bool,
+    },
     /// The growth of a cell.
-    Rate { entity: EntityNumber, cell: Cell, offset: Cell, integer: bool },
+    Rate {
+        /// Whose cell it is.
+        entity: EntityNumber,
+        /// The counter.
+        cell: Cell,
+        /// When it was read.
+        offset: Cell,
+        /// In thousandths of a core; else a second.
+        integer: bool,
+    },
     /// The time since an entity's start.
-    Uptime { start: UnixMs, offset: Cell },
+    Uptime {
+        /// The start.
+        start: UnixMs,
+        /// When the entity was read.
+        offset: Cell,
+    },
     /// The same at every tick.
     Constant(Value),
 }
 
 /// A cell's place: the column's index and the entity's position in it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cell {
-    pub(super) index: usize,
-    pub(super) position: usize,
+pub struct Cell {
+    /// Index of its column.
+    pub index: usize,
+    /// Place of its entity in the column.
+    pub position: usize,
 }
 
 /// The sum of some terms, perhaps over a constant.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Recipe {
-    pub(super) terms: Vec<Term>,
+pub struct Recipe {
+    /// What is added up.
+    pub terms: Vec<Term>,
     /// Ratios only: what the sum is divided by.
-    pub(super) divide_by: Option<f64>,
+    pub divide_by: Option<f64>,
+}
+
+/// What a recipe gave.
+#[derive(Clone, Debug, Default)]
+pub struct Worked {
+    /// At each tick.
+    pub values: Vec<Option<Value>>,
+    /// The last readings of the counters that it took rates of.
+    pub readings: Vec<(EntityNumber, Reading)>,
 }
 
 impl Recipe {
+    /// Works it out for successive frames of one schema: `values` gives a cell's values at their
+    /// `ticks`, `before` the reading of an entity's cell before the first of them.
+    pub fn work_out(
+        &self,
+        ticks: &[Tick],
+        values: &dyn Fn(Cell) -> Vec<i64>,
+        before: &dyn Fn(EntityNumber, Cell) -> Option<Reading>,
+    ) -> Worked {
+        let mut sums: Vec<Option<Value>> = vec![None; ticks.len()];
+        let mut readings = Vec::new();
+        for term in &self.terms {
+            match term {
+                Term::Cell { cell, floating } => {
+                    let values = values(*cell).into_iter();
+                    add(&mut sums, values.map(|value| Some(Value::of(value, *floating))));
+                }
+                Term::Constant(value) => add(&mut sums, std::iter::repeat(Some(*value))),
+                Term::Uptime { start, offset } => {
+                    let uptime = ticks.iter().zip(values(*offset)).map(|(tick, offset)| {
+                        let since = tick.unix_ms().since(*start);
+                        Some(Value::Integer(since.saturating_add(offset / 1000)))
+                    });
+                    add(&mut sums, uptime);
+                }
+                Term::Rate { entity, cell, offset, integer } => {
+                    let mut last = before(*entity, *cell);
+                    let read = ticks.iter().zip(values(*offset)).zip(values(*cell));
+                    let rates = read.map(|((tick, offset), total)| {
+                        let now = Reading { tick: *tick, offset, total };
+                        let rate = last.and_then(|last| now.rate_since(last, *integer));
+                        last = Some(now);
+                        rate
+                    });
+                    add(&mut sums, rates);
+                    readings.extend(last.map(|last| (*entity, last)));
+                }
+            }
+        }
+        let divided =
+            |value: Value| self.divide_by.map_or(value, |by| Value::Float(value.as_f64() / by));
+        Worked { values: sums.into_iter().map(|sum| sum.map(divided)).collect(), readings }
+    }
+
     fn of(terms: impl IntoIterator<Item = Term>) -> Self {
         Self { terms: terms.into_iter().collect(), divide_by: None }
     }
@@ -47,12 +126,7 @@ impl Recipe {
 
 /// How to work out a series of an entity that belongs to one node. No terms when the entity has
 /// no such metric.
-pub(super) fn recipe(
-    schema: &Schema,
-    entity: &Entity,
-    metric: &MetricKey,
-    labels: &Labels,
-) -> Recipe {
+pub fn recipe(schema: &Schema, entity: &Entity, metric: &MetricKey, labels: &Labels) -> Recipe {
     let own = |row: EntityNumber| row_term(schema, row, metric, labels);
     match entity {
         Entity::Cluster | Entity::Namespace(_) => Recipe::default(),
@@ -200,4 +274,14 @@ fn ratio(schema: &Schema, id: MetricId) -> Option<Recipe> {
     let node = Entity::Node(schema.roster.node_record.as_ref()?.name.clone());
     let part = recipe(schema, &node, &MetricKey::Known(part), &Labels::none());
     Some(Recipe { divide_by: Some(whole), ..part })
+}
+
+fn add(sums: &mut [Option<Value>], values: impl Iterator<Item = Option<Value>>) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum = match (*sum, value) {
+            (None, value) => value,
+            (sum, None) => sum,
+            (Some(a), Some(b)) => Some(a.plus(b)),
+        };
+    }
 }

@@ -1,0 +1,383 @@
+//! History as it runs: the threads that write, seal, merge and drop, and what they say of the disk.
+//!
+//! Each has one job and may wait for the disk; nothing else waits for them but acknowledgements.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tally_proto::{record::End, tick::Tick};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    archive::{
+        status::ArchiveStatus,
+        upkeep::{Archive, OpenError},
+    },
+    clock::Clock,
+    history::{
+        cache::Cache,
+        disk::{
+            Disk,
+            real::{Directory, DirectoryError},
+        },
+        error::HistoryError,
+        file::Tier,
+        store::{Recovered, Store},
+    },
+    journal::{Committer, Position, Span, segment::SegmentName},
+    model::Model,
+    self_metrics::{HistoryTier, SelfMetrics},
+    settings::{HistorySettings, Settings},
+    telemetry::chain,
+};
+
+/// How long a commit waits for more after the first of it came: agents send at the tick, within
+/// some milliseconds. With the time that the disk takes it stays below 50 ms.
+const GATHER: Duration = Duration::from_millis(15);
+
+/// How often the committer looks whether a segment is due while nothing comes.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How long a disk that refused is left alone.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
+
+/// How often is looked for segments to seal.
+const SEAL_EVERY: Duration = Duration::from_millis(200);
+
+/// How often is looked for files to merge and to drop.
+const MERGE_EVERY: Duration = Duration::from_secs(15);
+
+/// The longest a segment may last: what it holds should be in columns within half an hour, also
+/// where the model reaches back for hours.
+const SEGMENT_LONGEST: Duration = Duration::from_secs(1_200);
+
+/// How long a segment with frames that are too old for the model may last: they are answered for
+/// only when they are columns.
+const SEGMENT_WITH_LATE: Duration = Duration::from_secs(15);
+
+/// Values of a segment at most: making columns of them takes some 250 MB for a while.
+const SEGMENT_SAMPLES: u64 = 128 << 20;
+
+/// Why there is no history.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepingError {
+    /// The directory can't be had.
+    #[error("{0}; name another by --history-dir, or keep none with --no-history")]
+    Directory(#[source] DirectoryError),
+    /// What is in it can't be used.
+    #[error("cannot open history in {}", path.display())]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+}
+
+/// History that runs. Dropping it lets its threads end.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    pub(super) archive: Arc<Archive>,
+    pub(super) status: Arc<ArchiveStatus>,
+    pub(super) durable: watch::Receiver<Position>,
+    segments: Vec<SegmentName>,
+    announce: Option<watch::Sender<Position>>,
+    span: Span,
+    stopping: Arc<AtomicBool>,
+    threads: JoinSet<()>,
+}
+
+/// What the threads share.
+#[derive(Clone)]
+struct Hands {
+    archive: Arc<Archive>,
+    status: Arc<ArchiveStatus>,
+    model: Arc<Model>,
+    metrics: SelfMetrics,
+    clock: Clock,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Keeping {
+    /// Takes the directory. Nothing is read but names and ends of files.
+    pub(super) fn open(
+        history: &HistorySettings,
+        settings: &Settings,
+    ) -> Result<Self, KeepingError> {
+        let directory = Directory::take(&history.directory, std::process::id());
+        let disk: Arc<dyn Disk> = Arc::new(directory.map_err(KeepingError::Directory)?);
+        let path = || history.directory.clone();
+        let failed = |source| KeepingError::Open { path: path(), source };
+        let opened = Store::open(Arc::clone(&disk), Cache::default());
+        let (store, recovered) = opened.map_err(|error| failed(error.into()))?;
+        tell(&recovered);
+        let opened = Archive::open(disk, Arc::new(store), settings.resolution, history.retention);
+        let (archive, segments) = opened.map_err(failed)?;
+        let (announce, durable) = watch::channel(Position::default());
+        Ok(Self {
+            archive: Arc::new(archive),
+            status: Arc::new(ArchiveStatus::new(segments.len())),
+            durable,
+            segments,
+            announce: Some(announce),
+            span: span(settings),
+            stopping: Arc::default(),
+            threads: JoinSet::new(),
+        })
+    }
+
+    /// Fills the model from the journal, and then begins to write, seal, merge and drop. It takes
+    /// up to some seconds, in which nothing may be appended.
+    pub(super) fn refill(&mut self, model: &Arc<Model>) -> impl FnOnce() + Send + use<> {
+        let (archive, status) = (Arc::clone(&self.archive), Arc::clone(&self.status));
+        let (model, segments) = (Arc::clone(model), std::mem::take(&mut self.segments));
+        move || {
+            match archive.store().newest_tick() {
+                Ok(newest) => model.set_recorded_before(newest.unwrap_or_default()),
+                Err(error) => tell_error("the newest time of history is not known", &error),
+            }
+            let mut frames = 0;
+            for name in segments {
+                match archive.refill(name, &model) {
+                    Ok(refilled) => {
+                        frames += refilled.frames;
+                        if refilled.end == End::Damaged {
+                            tracing::warn!(segment = %name, "the journal is damaged from some place on");
+                        }
+                    }
+                    Err(error) => tracing::error!(
+                        error = chain(&error),
+                        "a part of the journal can't be read and is left where it is"
+                    ),
+                }
+                status.refilled_one();
+            }
+            if frames != 0 {
+                tracing::info!(frames, "the live model is filled from the journal");
+            }
+            status.refilled_all();
+        }
+    }
+
+    /// Starts the threads.
+    pub(super) fn begin(&mut self, model: &Arc<Model>, metrics: &SelfMetrics, clock: &Clock) {
+        metrics.history.disk_ok.set(1);
+        let hands = Hands {
+            archive: Arc::clone(&self.archive),
+            status: Arc::clone(&self.status),
+            model: Arc::clone(model),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            stopping: Arc::clone(&self.stopping),
+        };
+        if let Some(announce) = self.announce.take() {
+            let (hands, span) = (hands.clone(), self.span);
+            self.threads.spawn_blocking(move || commit(&hands, span, &announce));
+        }
+        let sealing = hands.clone();
+        self.threads.spawn_blocking(move || seal(&sealing));
+        self.threads.spawn_blocking(move || merge(&hands));
+    }
+
+    /// Waits for a thread that ends unasked.
+    pub(super) async fn ended(&mut self) {
+        if self.threads.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        self.threads.join_next().await;
+    }
+
+    /// Writes what is left, and lets the threads end.
+    pub(super) async fn stop(mut self) {
+        self.archive.journal().stop();
+        self.stopping.store(true, Ordering::Relaxed);
+        while self.threads.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.archive.journal().stop();
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A segment becomes columns before its frames leave the model: it lasts for two thirds of the
+/// window, and sealing has the other third.
+fn span(settings: &Settings) -> Span {
+    let longest = (settings.model_window * 2 / 3).min(SEGMENT_LONGEST);
+    Span { longest, longest_with_late: SEGMENT_WITH_LATE.min(longest), samples: SEGMENT_SAMPLES }
+}
+
+fn tell(recovered: &Recovered) {
+    for (name, what) in &recovered.damaged {
+        tracing::error!(file = name, what, "a file of history is damaged and is not read");
+    }
+    if !recovered.unfinished.is_empty() {
+        tracing::info!(files = ?recovered.unfinished, "removed what was being written when it ended");
+    }
+}
+
+fn tell_error(what: &'static str, error: &HistoryError) {
+    tracing::error!(error = chain(error), "{what}");
+}
+
+/// Writes what gathers, syncs it, and announces how far it is durable.
+fn commit(hands: &Hands, span: Span, announce: &watch::Sender<Position>) {
+    let Hands { archive, clock, .. } = hands;
+    let journal = archive.journal();
+    let mut committer = Committer::new(Arc::clone(archive.disk()), Arc::clone(journal), span);
+    while journal.wait(IDLE) || committer.has_work() {
+        thread::sleep(GATHER);
+        match committer.commit(clock.elapsed()) {
+            Ok(committed) => {
+                hands.disk_works();
+                archive.set_open_bytes(committer.open_bytes());
+                if let Some(closed) = committed.closed {
+                    archive.close(closed);
+                }
+                announce.send_if_modified(|durable| {
+                    let is_news = *durable < committed.durable;
+                    *durable = committed.durable.max(*durable);
+                    is_news
+                });
+            }
+            Err(error) => {
+                hands.disk_refuses(&error);
+                if hands.stopping.load(Ordering::Relaxed) {
+                    tracing::error!("frames that were not acknowledged are left to their agents");
+                    return;
+                }
+                thread::sleep(AFTER_FAULT);
+            }
+        }
+    }
+}
+
+/// Makes columns of closed segments, and removes those that nobody needs any more.
+fn seal(hands: &Hands) {
+    let Hands { archive, model, metrics, .. } = hands;
+    let mut is_faulty = false;
+    while !hands.stopping.load(Ordering::Relaxed) {
+        match archive.seal_next() {
+            Ok(Some(sealed)) => {
+                is_faulty = false;
+                metrics.history.samples_sealed.inc_by(sealed.samples);
+                metrics.history.frames_known.inc_by(sealed.known);
+                if sealed.unreadable != 0 {
+                    tracing::warn!(
+                        frames = sealed.unreadable,
+                        "frames of the journal make no sense"
+                    );
+                }
+                continue;
+            }
+            Ok(None) => is_faulty = false,
+            Err(error) => {
+                metrics.history.disk_faults.inc();
+                if !std::mem::replace(&mut is_faulty, true) {
+                    tracing::error!(
+                        error = chain(&error),
+                        "cannot make history of the journal; it is kept, and tried again"
+                    );
+                }
+                thread::sleep(AFTER_FAULT);
+            }
+        }
+        let oldest = model.cluster().progress.newest().map(|newest| model.oldest(newest));
+        if let Some(Err(error)) = oldest.map(|oldest| archive.drop_kept(oldest)) {
+            tracing::warn!(%error, "cannot remove a part of the journal");
+        }
+        hands.count();
+        thread::sleep(SEAL_EVERY);
+    }
+}
+
+/// Merges files, and drops what is too old or too much.
+fn merge(hands: &Hands) {
+    let metrics = &hands.metrics;
+    let mut said = false;
+    let mut waited = MERGE_EVERY;
+    while !hands.stopping.load(Ordering::Relaxed) {
+        if waited < MERGE_EVERY {
+            thread::sleep(SEAL_EVERY);
+            waited += SEAL_EVERY;
+            continue;
+        }
+        waited = Duration::ZERO;
+        match hands.merge_and_drop() {
+            Ok(()) => said = false,
+            Err(error) => {
+                metrics.history.disk_faults.inc();
+                if !std::mem::replace(&mut said, true) {
+                    tell_error("cannot merge or drop files of history; tried again", &error);
+                }
+            }
+        }
+    }
+}
+
+impl Hands {
+    fn now(&self) -> Tick {
+        Tick(u64::try_from(self.clock.now().0 / 1000).unwrap_or(0))
+    }
+
+    fn merge_and_drop(&self) -> Result<(), HistoryError> {
+        let dropped = self.archive.drop_old(self.now())?;
+        self.metrics.history.bytes_dropped.inc_by(dropped.bytes);
+        while let Some(merged) = self.archive.merge(self.now())? {
+            self.metrics.history.files_merged.inc_by(u64::try_from(merged.from).unwrap_or(0));
+            if self.stopping.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn disk_works(&self) {
+        if self.status.set_fault(None) {
+            self.metrics.history.disk_ok.set(1);
+            tracing::info!("the disk takes what is written again");
+        }
+    }
+
+    fn disk_refuses(&self, error: &std::io::Error) {
+        self.metrics.history.disk_faults.inc();
+        if self.status.set_fault(Some(error.to_string())) {
+            self.metrics.history.disk_ok.set(0);
+            tracing::error!(
+                %error,
+                "the disk refuses the journal: frames are in memory only and are not acknowledged, \
+                 agents keep them; make room in --history-dir"
+            );
+        }
+    }
+
+    fn count(&self) {
+        let metrics = &self.metrics.history;
+        let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let files = self.archive.store().files();
+        for (tier, word) in Tier::ALL.into_iter().zip(["raw", "5m", "1h"]) {
+            let of_tier = || files.iter().filter(|(name, _)| name.tier == tier);
+            let label = HistoryTier { tier: word };
+            let count = i64::try_from(of_tier().count()).unwrap_or(i64::MAX);
+            metrics.files.get_or_create(&label).set(count);
+            let bytes = of_tier().map(|(_, file)| file.bytes).sum();
+            metrics.bytes.get_or_create(&label).set(wide(bytes));
+        }
+        let oldest = files.keys().map(|name| name.window.first().0).min();
+        metrics.oldest.set(wide(oldest.unwrap_or(0)));
+        let journal = self.archive.journal_held();
+        let label = HistoryTier { tier: "journal" };
+        metrics.files.get_or_create(&label).set(wide(journal.segments));
+        metrics.bytes.get_or_create(&label).set(wide(journal.bytes));
+        metrics.segments_waiting.set(wide(journal.unsealed));
+    }
+}

@@ -1,0 +1,22 @@
+//! Frames to history and back: what the journal holds becomes columns, and fills the live model
+//! after a restart.
+//!
+//! ```text
+//! rows     a frame's cells -> whose rows, which series, and what is worked out beside them  (pure)
+//! packed   rows in a tenth of their memory                                                  (pure)
+//! span     one node's frames of a segment -> rows and parts of sums                         (pure)
+//! totals   parts of sums, added to what history has -> rows of namespaces and the cluster
+//! seal     a segment -> files of history
+//! refill   segments -> the live model
+//! upkeep   what is sealed when, merged, dropped
+//! status   what people are told of it
+//! ```
+
+pub mod packed;
+pub mod refill;
+pub mod rows;
+pub mod seal;
+mod span;
+pub mod status;
+mod totals;
+pub mod upkeep;

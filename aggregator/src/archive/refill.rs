@@ -1,0 +1,135 @@
+//! The journal's segments fill the live model after a restart: each frame as it came, with what was
+//! known of its pods then.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tally_proto::{
+    message::{Hello, PackedFrame, Run},
+    record::End,
+    tick::Tick,
+};
+
+use crate::{
+    history::disk::Disk,
+    inventory::Inventory,
+    journal::{
+        Closed,
+        entry::{Entry, StreamNumber},
+        segment::{self, ReadUp, SegmentError, SegmentName},
+    },
+    model::{Model, node::NodeSlot},
+};
+
+/// What a segment gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refilled {
+    /// What it holds.
+    pub holds: Closed,
+    /// Its frames that the model has now.
+    pub frames: u64,
+    /// Why reading it ended.
+    pub end: End,
+}
+
+/// Gives the frames of a segment to the model. Segments come in the order of their numbers.
+pub fn refill(disk: &dyn Disk, name: SegmentName, model: &Model) -> Result<Refilled, SegmentError> {
+    let mut streams: HashMap<StreamNumber, Replayed> = HashMap::new();
+    let mut ticks = Ticks::default();
+    let mut frames = 0;
+    let ReadUp { end, bytes, .. } = segment::read(disk, name, |number, entry| match entry {
+        Entry::Begin(hello) => match streams.get_mut(&number) {
+            Some(stream) => stream.begin(hello),
+            None => {
+                let mut stream = Replayed::new(model.node(&hello.node), hello.run);
+                stream.begin(hello);
+                streams.insert(number, stream);
+            }
+        },
+        entry => {
+            let Some(stream) = streams.get_mut(&number).filter(|stream| !stream.is_broken) else {
+                return;
+            };
+            if let Some(tick) = stream.take(model, entry) {
+                ticks.add(tick);
+                frames += 1;
+            }
+        }
+    })?;
+    for stream in streams.into_values() {
+        model.end_stream(&stream.node, stream.turn);
+    }
+    let holds = Closed { number: name.number, ticks: ticks.0, bytes };
+    Ok(Refilled { holds, frames, end })
+}
+
+/// The oldest and the newest of some ticks.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ticks(Option<(Tick, Tick)>);
+
+impl Ticks {
+    fn add(&mut self, tick: Tick) {
+        let (first, last) = self.0.unwrap_or((tick, tick));
+        self.0 = Some((first.min(tick), last.max(tick)));
+    }
+}
+
+/// A stream that is read back.
+struct Replayed {
+    node: Arc<NodeSlot>,
+    run: Run,
+    turn: u64,
+    known: Arc<Inventory>,
+    /// A frame could not be read: nothing that follows makes sense.
+    is_broken: bool,
+}
+
+impl Replayed {
+    fn new(node: Arc<NodeSlot>, run: Run) -> Self {
+        Self { node, run, turn: 0, known: Arc::default(), is_broken: false }
+    }
+
+    fn begin(&mut self, hello: Hello) {
+        // Another boot may follow at once: what was recorded was allowed.
+        let turn = self.node.writer().begin_stream(hello.boot, Tick(0).unix_ms(), i64::MIN);
+        self.turn = turn.unwrap_or(self.turn);
+        self.run = hello.run;
+        self.known = Arc::default();
+        self.is_broken = false;
+    }
+
+    /// The tick of a frame that the window has room for.
+    fn take(&mut self, model: &Model, entry: Entry) -> Option<Tick> {
+        match entry {
+            Entry::Begin(_) => None,
+            Entry::Said(said) => {
+                model.declare(&mut self.node.writer(), said);
+                None
+            }
+            Entry::Known(known) => {
+                self.known = Arc::new(known);
+                None
+            }
+            Entry::Base(frame) => {
+                self.replay(model, &frame, false);
+                None
+            }
+            Entry::Frame(frame, _) => {
+                let in_window = self.replay(model, &frame, true);
+                self.node.writer().record(self.run, &frame);
+                in_window.then_some(frame.tick)
+            }
+        }
+    }
+
+    fn replay(&mut self, model: &Model, frame: &PackedFrame, counts: bool) -> bool {
+        let mut writer = self.node.writer();
+        match model.replay(&self.node, &mut writer, frame, &self.known, counts) {
+            Ok(applied) => !applied.too_old,
+            Err(error) => {
+                tracing::debug!(node = %self.node.name, %error, "a recorded frame can't be read");
+                self.is_broken = true;
+                false
+            }
+        }
+    }
+}

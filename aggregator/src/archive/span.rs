@@ -1,0 +1,195 @@
+//! One node's frames of one segment, unpacked into columns: what its rows are made of.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+use tally_proto::{
+    declaration::EntityNumber,
+    message::{Declarations, Hello, PackedFrame},
+    name::{NamespaceName, NodeName},
+    tick::{Resolution, Tick, UnixMs},
+};
+
+use super::rows::{self, Frames, PlannedRow, Wanted};
+use crate::{
+    history::{
+        join::join_rows,
+        life::{Life, Who},
+        series::Row,
+        timeline::Timeline,
+    },
+    inventory::Inventory,
+    journal::entry::Standing,
+    model::{
+        vocabulary::Vocabulary,
+        writer::{BadFrame, Before, NodeWriter},
+    },
+    point::Reading,
+    recipe::Cell,
+    rollup::FrameSums,
+    schema::Schema,
+};
+
+/// The clock of streams that are read back: nobody waits for anybody.
+const THEN: UnixMs = UnixMs(0);
+
+/// The frames of one node.
+#[derive(Debug)]
+pub(super) struct Span {
+    node: NodeName,
+    writer: NodeWriter,
+    known: Arc<Inventory>,
+    eras: Vec<Era>,
+    /// Whether the last era goes on.
+    is_open: bool,
+    /// Ticks that were counted.
+    counted: HashSet<Tick>,
+}
+
+/// Frames of one schema.
+#[derive(Debug)]
+struct Era {
+    schema: Arc<Schema>,
+    ticks: Vec<Tick>,
+    /// For each column of the schema the values of each frame, one frame after the other.
+    columns: Vec<Vec<i64>>,
+    /// What the first frame started from.
+    before: Option<Before>,
+}
+
+/// What a frame adds to sums.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The namespaces that the sums are of.
+    pub(super) namespaces: Vec<NamespaceName>,
+    /// What it adds to each, and to the cluster.
+    pub(super) sums: FrameSums,
+}
+
+impl Span {
+    /// No frames.
+    pub(super) fn new(node: NodeName, resolution: Resolution) -> Self {
+        let known = Arc::new(Inventory::default());
+        let writer = NodeWriter::new(node.clone(), resolution, 1, Arc::clone(&known), Tick(0));
+        Self { node, writer, known, eras: Vec::new(), is_open: false, counted: HashSet::new() }
+    }
+
+    /// A stream begins.
+    pub(super) fn begin(&mut self, hello: &Hello) {
+        // Another boot may follow at once: what was recorded was allowed.
+        self.writer.begin_stream(hello.boot, THEN, i64::MIN);
+        self.known = Arc::new(Inventory::default());
+        self.is_open = false;
+    }
+
+    /// Takes what numbers mean.
+    pub(super) fn declare(&mut self, said: Declarations, vocabulary: &mut Vocabulary) {
+        self.writer.declare(said, vocabulary);
+    }
+
+    /// Takes what the API server knew from here on.
+    pub(super) fn know(&mut self, known: Inventory) {
+        self.known = Arc::new(known);
+    }
+
+    /// Takes the values that the next frame goes on from.
+    pub(super) fn base(&mut self, frame: &PackedFrame) -> Result<(), BadFrame> {
+        let unpacked = self.writer.unpack(frame, &self.known, false)?;
+        self.writer.finish(frame, unpacked, None, (false, THEN));
+        self.is_open = false;
+        Ok(())
+    }
+
+    /// Takes a frame. `is_kept` says whether history has somebody's tick already. Nothing is added
+    /// by a frame that was counted before.
+    pub(super) fn frame<E: From<BadFrame>>(
+        &mut self,
+        frame: &PackedFrame,
+        standing: Standing,
+        is_kept: impl FnOnce(&Who, Tick) -> Result<bool, E>,
+    ) -> Result<Option<Part>, E> {
+        let unpacked = self.writer.unpack(frame, &self.known, false)?;
+        let schema = Arc::clone(&unpacked.schema);
+        let is_counted = match standing {
+            Standing::Step => true,
+            _ if self.counted.contains(&frame.tick) => true,
+            Standing::New => false,
+            Standing::Doubtful => match anybody(&schema, &self.node) {
+                Some(who) => is_kept(&who, frame.tick)?,
+                None => true,
+            },
+        };
+        let new_schema = unpacked.new_schema;
+        let namespaces = unpacked.plan.namespaces.clone();
+        let sums = self.writer.finish(frame, unpacked, None, (!is_counted, THEN));
+        self.is_open &= !new_schema;
+        let Some(sums) = sums else { return Ok(None) };
+        self.counted.insert(frame.tick);
+        self.add(schema, frame);
+        Ok(Some(Part { namespaces, sums }))
+    }
+
+    fn add(&mut self, schema: Arc<Schema>, frame: &PackedFrame) {
+        let goes_on = |era: &&mut Era| era.ticks.last().is_some_and(|last| *last < frame.tick);
+        let columns = &self.writer.columns().values;
+        let era = match self.eras.last_mut().filter(|_| self.is_open).filter(goes_on) {
+            Some(era) => era,
+            None => {
+                let before = self.writer.before(frame);
+                let columns = vec![Vec::new(); columns.len()];
+                self.eras.push(Era { schema, ticks: Vec::new(), columns, before });
+                self.is_open = true;
+                let Some(era) = self.eras.last_mut() else { return };
+                era
+            }
+        };
+        era.ticks.push(frame.tick);
+        for (all, values) in era.columns.iter_mut().zip(columns) {
+            all.extend_from_slice(values);
+        }
+    }
+
+    /// The rows of all frames, each life once.
+    pub(super) fn rows(self) -> Vec<Row> {
+        let mut found: BTreeMap<Arc<Life>, Vec<Row>> = BTreeMap::new();
+        let mut planned: Option<(Arc<Schema>, Vec<PlannedRow>)> = None;
+        for era in &self.eras {
+            let known = planned.take().filter(|(schema, _)| Arc::ptr_eq(schema, &era.schema));
+            let (_, rows) = planned.insert(known.unwrap_or_else(|| {
+                let rows = rows::plan(&era.schema, &self.node, Wanted::default());
+                (Arc::clone(&era.schema), rows)
+            }));
+            let timeline = Arc::new(Timeline::of(era.ticks.iter().copied()));
+            for row in rows {
+                let filled = row.fill(era, &timeline);
+                found.entry(Arc::clone(row.life())).or_default().push(filled);
+            }
+        }
+        found.into_values().filter_map(join_rows).collect()
+    }
+}
+
+impl Frames for Era {
+    fn ticks(&self) -> &[Tick] {
+        &self.ticks
+    }
+
+    fn values(&self, cell: Cell) -> Vec<i64> {
+        let rows = self.schema.layout.rows(cell.index).len();
+        let all = self.columns.get(cell.index).map_or(&[][..], Vec::as_slice);
+        all.iter().skip(cell.position).step_by(rows.max(1)).copied().collect()
+    }
+
+    fn before(&self, entity: EntityNumber, cell: Cell) -> Option<Reading> {
+        let before = self.before.as_ref()?;
+        rows::reading(&self.schema, (entity, cell), before)
+    }
+}
+
+/// Somebody whose ticks are the node's: itself where it is measured.
+fn anybody(schema: &Schema, node: &NodeName) -> Option<Who> {
+    let lives = rows::lives(schema, node);
+    lives.into_iter().next().map(|life| life.who)
+}

@@ -1,0 +1,215 @@
+//! What is done when: closed segments become history, small files become larger ones and coarser
+//! tiers, what is too old goes, and segments go once nobody needs them.
+//!
+//! Each call does one thing and may take seconds; whoever calls has threads for it.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tally_proto::tick::{Resolution, Tick};
+
+use super::{
+    refill::{Refilled, refill},
+    seal::{SealError, Sealed, seal},
+};
+use crate::{
+    history::{
+        disk::Disk,
+        error::HistoryError,
+        store::{Dropped, Merged, Retention, Store},
+    },
+    journal::{
+        Closed, Journal,
+        segment::{self, SegmentError, SegmentName, SegmentNumber},
+    },
+    model::Model,
+};
+
+/// History as it is kept: the journal's segments, and the store that they go to.
+#[derive(Debug)]
+pub struct Archive {
+    disk: Arc<dyn Disk>,
+    store: Arc<Store>,
+    journal: Arc<Journal>,
+    resolution: Resolution,
+    retention: Retention,
+    segments: Mutex<Segments>,
+    /// Bytes of the segment that is being written.
+    open_bytes: AtomicU64,
+}
+
+/// Closed segments.
+#[derive(Debug, Default)]
+struct Segments {
+    /// Those that are no history yet, the oldest first. One is here until its files are.
+    closed: VecDeque<Closed>,
+    /// Those that are only kept to fill the model.
+    kept: Vec<Closed>,
+}
+
+/// What the journal takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalHeld {
+    /// Segments that are no history yet, without the one that is open.
+    pub unsealed: u64,
+    /// All segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A directory that can't be worked with.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its files can't be listed.
+    #[error("cannot list the history directory")]
+    List(#[source] io::Error),
+    /// A segment can't be read.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// Its store can't be used.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+}
+
+impl Archive {
+    /// Works with the segments and the store of a directory. Nothing is read yet but names; what
+    /// is written from now on begins a new segment.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        store: Arc<Store>,
+        resolution: Resolution,
+        retention: Retention,
+    ) -> Result<(Self, Vec<SegmentName>), OpenError> {
+        let names = segment::list(&*disk).map_err(OpenError::List)?;
+        let last = names.last().map_or(0, |name| name.number.0);
+        let first = SegmentNumber(store.next_write().max(last + 1));
+        let archive = Self {
+            disk,
+            store,
+            journal: Arc::new(Journal::new(first)),
+            resolution,
+            retention,
+            segments: Mutex::default(),
+            open_bytes: AtomicU64::new(0),
+        };
+        Ok((archive, names))
+    }
+
+    /// Where frames are appended.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// What has become history.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The directory.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Gives the frames of a segment that was there before to the model. To be called for each,
+    /// in the order of their numbers.
+    pub fn refill(&self, name: SegmentName, model: &Model) -> Result<Refilled, SegmentError> {
+        let refilled = refill(&*self.disk, name, model)?;
+        let mut segments = self.segments();
+        if name.is_columns {
+            segments.kept.push(refilled.holds.clone());
+        } else {
+            segments.closed.push_back(refilled.holds.clone());
+        }
+        Ok(refilled)
+    }
+
+    /// A segment ended.
+    pub fn close(&self, closed: Closed) {
+        self.segments().closed.push_back(closed);
+        self.journal.taken_over();
+    }
+
+    /// Notes how large the segment is that is being written.
+    pub fn set_open_bytes(&self, bytes: u64) {
+        self.open_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Makes history of the oldest closed segment; `None` when there is none.
+    pub fn seal_next(&self) -> Result<Option<Sealed>, SealError> {
+        let Some(closed) = self.segments().closed.front().cloned() else { return Ok(None) };
+        let name = SegmentName { number: closed.number, is_columns: false };
+        let sealed = seal(&self.disk, &self.store, name, self.resolution)?;
+        // Files are there; after a crash before this, it would only be found that they are.
+        let kept = SegmentName { is_columns: true, ..name };
+        let renamed = self.disk.rename(&name.to_string(), &kept.to_string());
+        renamed.and_then(|()| self.disk.sync()).map_err(|source| HistoryError::Disk {
+            what: "rename",
+            name: name.to_string(),
+            source,
+        })?;
+        let mut segments = self.segments();
+        segments.closed.pop_front();
+        segments.kept.push(closed);
+        Ok(Some(sealed))
+    }
+
+    /// Removes segments that are history and that the model, whose window begins at `oldest`, does
+    /// not need after a restart. How many.
+    pub fn drop_kept(&self, oldest: Tick) -> io::Result<u64> {
+        let needless = |closed: &Closed| closed.ticks.is_none_or(|(_, last)| last < oldest);
+        let gone: Vec<Closed> =
+            self.segments().kept.iter().filter(|closed| needless(closed)).cloned().collect();
+        let mut dropped = 0;
+        for closed in gone {
+            let name = SegmentName { number: closed.number, is_columns: true };
+            self.disk.remove(&name.to_string())?;
+            self.segments().kept.retain(|kept| kept.number != closed.number);
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
+    /// Does the next merge that is due, if any.
+    pub fn merge(&self, now: Tick) -> Result<Option<Merged>, HistoryError> {
+        self.store.merge(now)
+    }
+
+    /// Drops what is too old or too much. The journal counts as history does.
+    pub fn drop_old(&self, now: Tick) -> Result<Dropped, HistoryError> {
+        let journal = self.journal_held().bytes;
+        let bytes = self.retention.bytes.saturating_sub(journal);
+        self.store.drop_old(now, Retention { bytes, ..self.retention })
+    }
+
+    /// The oldest tick that may be in no file yet; `None` when all are.
+    pub fn unsealed_from(&self) -> Option<Tick> {
+        let open = self.journal.open_since();
+        let segments = self.segments();
+        let closed = segments.closed.iter().filter_map(|closed| Some(closed.ticks?.0));
+        closed.chain(open).min()
+    }
+
+    /// What the journal takes.
+    pub fn journal_held(&self) -> JournalHeld {
+        let open = self.open_bytes.load(Ordering::Relaxed);
+        let segments = self.segments();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let all = segments.closed.iter().chain(&segments.kept);
+        JournalHeld {
+            unsealed: count(segments.closed.len()),
+            segments: count(segments.closed.len() + segments.kept.len()) + u64::from(open != 0),
+            bytes: all.map(|closed| closed.bytes).sum::<u64>() + open,
+        }
+    }
+
+    fn segments(&self) -> MutexGuard<'_, Segments> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
