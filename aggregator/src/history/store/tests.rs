@@ -344,6 +344,23 @@ fn names_with_several_uids_are_joined_and_told_apart() {
 }
 
 #[test]
+fn a_series_whose_ticks_are_not_those_of_most_is_found_by_them() {
+    let store = open(&SimulatedDisk::default());
+    let of = |name: &str, points: &[(u64, i64)]| {
+        row(pod("web", "u-1", Some("app")), metric(name, false, false), points)
+    };
+    let early = [(BEGIN, 1), (BEGIN + 60, 2)];
+    let rows = ["memory/rss", "memory/cache", "memory/swap"].map(|name| of(name, &early));
+    let late = of("memory/usage", &[(BEGIN + 120, 3), (BEGIN + 180, 4)]);
+    store.write(rows.into_iter().chain([late]).collect()).unwrap();
+    let asked = question(app(), "memory/usage", BEGIN + 120, BEGIN + 130);
+    assert_eq!(points(&store, &asked, 1), [(BEGIN + 120, Value::Integer(3))]);
+    let seen = store.lives(&app(), Tick(BEGIN), Tick(BEGIN + DAY), &mut Budget::default()).unwrap();
+    let ends: Vec<(Tick, Tick)> = seen.iter().map(|seen| (seen.first, seen.last)).collect();
+    assert_eq!(ends, [(Tick(BEGIN), Tick(BEGIN + 180))]);
+}
+
+#[test]
 fn an_answer_that_is_too_large_says_so() {
     let store = open(&SimulatedDisk::default());
     script().iter().for_each(|step| step.apply(&store).unwrap());
