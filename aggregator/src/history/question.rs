@@ -221,6 +221,8 @@ impl Store {
             else {
                 continue;
             };
+            // Names that are in memory take nothing from the budget.
+            budget.go_on()?;
             let names = file.names(place, block, &self.cache, budget)?;
             let rows = names.rows.iter().enumerate();
             let rows =
