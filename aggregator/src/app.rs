@@ -31,7 +31,7 @@ use crate::{
     clock::{Clock, Now},
     ingest::IngestService,
     model::Model,
-    query::Queries,
+    query::{Queries, past::Past},
     rest::Rest,
     self_metrics::SelfMetrics,
     settings::Settings,
@@ -137,7 +137,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     );
     let stop = CancellationToken::new();
     let upkeep = upkeep(Arc::clone(&model), clock.clone(), metrics.clone(), stop.clone());
-    let rest = Rest::new(Queries::new(Arc::clone(&model)), clock, metrics);
+    let rest = Rest::new(Queries::new(Arc::clone(&model)), Past::off(), clock, metrics);
     let rest_threads = RestThreads::start().map_err(StartError::Threads)?;
     let mut running = Running {
         rest_addr,

@@ -1,29 +1,34 @@
-//! The HTTP side: Heapster's model and export API, the probes, and the server's own metrics.
+//! The HTTP side: Heapster's model, historical and export API, the probes, and the server's own metrics.
 //!
 //! ```text
 //! listen                      connections
 //! route, paths                a path -> what it is for       (pure)
-//! parameters, time, percent   a query -> range and labels    (pure)
+//! parameters, bucket, time, percent   a query -> range, labels, size   (pure)
 //! accept                      what the client can read       (pure)
 //! api                         a question -> its answer
-//! series, export_schema, pretty, exposition, health          forms of answers (pure)
-//! answer, export              answers with their headers
+//! past                        a question to history -> its answer
+//! series, aggregation, export_schema, pretty, exposition, health          forms of answers (pure)
+//! answer, export, points      answers with their headers, at once or in pieces
 //! room                        how much of long answers there is at once
 //! process                     what the process itself uses
 //! ```
 //! Everything is asked of [`Queries`]; nothing here knows the pipeline.
 
 mod accept;
+mod aggregation;
 mod answer;
 mod api;
+mod bucket;
 mod export;
 mod export_schema;
 mod exposition;
 mod health;
 pub mod listen;
 mod parameters;
+mod past;
 mod paths;
 mod percent;
+mod points;
 mod pretty;
 mod process;
 mod room;
@@ -47,13 +52,14 @@ use self::{
     api::Asked,
     export::Exports,
     parameters::Parameters,
+    past::History,
     process::ProcessCollector,
     room::Room,
     route::{NoRoute, Route},
 };
 use crate::{
     clock::Clock,
-    query::Queries,
+    query::{Queries, past::Past},
     self_metrics::{self, SelfMetrics},
 };
 
@@ -68,6 +74,7 @@ struct Inner {
     registry: Registry,
     exports: Exports,
     room: Room,
+    history: History,
 }
 
 /// Marks an answer that is never compressed.
@@ -75,13 +82,16 @@ struct Inner {
 struct Verbatim;
 
 impl Rest {
-    /// Answers from `queries`, at the time of `clock`, and shows `metrics`.
-    pub fn new(queries: Queries, clock: Clock, metrics: SelfMetrics) -> Self {
+    /// Answers from `queries` and from `past`, once that is open, at the time of `clock`, and shows
+    /// `metrics`.
+    pub fn new(queries: Queries, past: Past, clock: Clock, metrics: SelfMetrics) -> Self {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector));
         let exports = Exports::new(metrics.exports_cut_off.clone());
-        Self(Arc::new(Inner { queries, clock, metrics, registry, exports, room: Room::new() }))
+        let history = History::new(past, metrics.history.clone());
+        let room = Room::new();
+        Self(Arc::new(Inner { queries, clock, metrics, registry, exports, room, history }))
     }
 
     /// What the server counts about itself.
@@ -119,9 +129,9 @@ impl Rest {
             let message = "not acceptable: this path answers application/json";
             return answer::failure(wish, StatusCode::NOT_ACCEPTABLE, message);
         }
-        let (now, exports, room) = (self.0.clock.now(), &self.0.exports, &self.0.room);
-        let asked = Asked { method, wish, parameters, now, exports, room };
-        api::answer(&self.0.queries, question, asked).await
+        let Inner { queries, clock, exports, room, history, .. } = &*self.0;
+        let asked = Asked { method, wish, parameters, now: clock.now(), exports, room, history };
+        api::answer(queries, question, asked).await
     }
 
     /// Heapster's probe, for every method and never compressed.
@@ -150,6 +160,11 @@ impl Rest {
         }
     }
 
+    fn unknown(&self, wish: Wish, path: &str) -> Response {
+        let off = paths::is_historical(path).then(|| self.0.history.off(wish)).flatten();
+        off.unwrap_or_else(|| answer::unknown(wish, &paths::nearest(path)))
+    }
+
     fn missing(&self) -> Option<String> {
         health::missing(self.0.queries.newest_tick(), self.0.clock.now())
     }
@@ -176,7 +191,7 @@ async fn answered(State(rest): State<Rest>, request: Request<Body>) -> Response 
         (None, Ok(route)) => {
             (route.pattern(), rest.answer(&request, route, wish, &parameters).await)
         }
-        (None, Err(NoRoute::Unknown)) => ("unknown", answer::unknown(wish, &paths::nearest(path))),
+        (None, Err(NoRoute::Unknown)) => ("unknown", rest.unknown(wish, path)),
         (None, Err(bad @ NoRoute::Escape)) => {
             ("unknown", answer::failure(wish, StatusCode::BAD_REQUEST, &bad.to_string()))
         }

@@ -38,6 +38,15 @@ pub struct RequestRoute {
     pub route: &'static str,
 }
 
+/// What is asked of history.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryCounts {
+    /// Questions whose parameters were good.
+    pub questions: Counter,
+    /// Questions without an answer: too much or too long, too many at once, not ready, a fault.
+    pub refused: Family<Refusal, Counter>,
+}
+
 /// Everything the server counts about itself.
 #[derive(Clone, Debug)]
 pub struct SelfMetrics {
@@ -75,6 +84,8 @@ pub struct SelfMetrics {
     pub http_connections_broken: Counter,
     /// Exports that were cut off because their client stopped reading.
     pub exports_cut_off: Counter,
+    /// Questions to history.
+    pub history: HistoryCounts,
 }
 
 impl Default for SelfMetrics {
@@ -97,6 +108,7 @@ impl Default for SelfMetrics {
             http_connections_full: Counter::default(),
             http_connections_broken: Counter::default(),
             exports_cut_off: Counter::default(),
+            history: HistoryCounts::default(),
         }
     }
 }
@@ -108,6 +120,7 @@ impl SelfMetrics {
         self.register_frames(all);
         self.register_streams(all);
         self.register_http(all);
+        self.history.register(all);
     }
 
     fn register_http(&self, all: &mut Registry) {
@@ -185,6 +198,22 @@ impl SelfMetrics {
             self.ticks_closed.clone(),
         );
         all.register("acks_sent", "Acknowledgements sent to agents", self.acks_sent.clone());
+    }
+}
+
+impl HistoryCounts {
+    fn register(&self, all: &mut Registry) {
+        all.register(
+            "history_questions",
+            "Questions to history whose parameters were good",
+            self.questions.clone(),
+        );
+        all.register(
+            "history_questions_refused",
+            "Questions to history without an answer: too much or too long for one question, too \
+             many at once, not read back yet, or a fault of the disk",
+            self.refused.clone(),
+        );
     }
 }
 
