@@ -361,6 +361,22 @@ fn a_series_whose_ticks_are_not_those_of_most_is_found_by_them() {
 }
 
 #[test]
+fn a_percentile_is_the_value_of_the_nearest_rank() {
+    let store = open(&SimulatedDisk::default());
+    let twelve: Vec<(u64, i64)> =
+        (1..=12).zip(1..).map(|(at, value)| (BEGIN + at, value)).collect();
+    store.write(vec![usage(&twelve)]).unwrap();
+    let percentiles = |first, last| {
+        let asked = question(app(), "memory/usage", BEGIN + first, BEGIN + last);
+        let buckets = store.aggregate(&asked, None, &mut Budget::default()).unwrap();
+        [50, 95, 99].map(|percent| buckets[0].percentile(percent).unwrap())
+    };
+    assert_eq!(percentiles(1, 12), [6, 11, 12].map(Value::Integer), "as recorded of Heapster");
+    assert_eq!(percentiles(1, 3), [2, 3, 3].map(Value::Integer));
+    assert_eq!(percentiles(1, 1), [1, 1, 1].map(Value::Integer));
+}
+
+#[test]
 fn an_answer_that_is_too_large_says_so() {
     let store = open(&SimulatedDisk::default());
     script().iter().for_each(|step| step.apply(&store).unwrap());
@@ -452,7 +468,7 @@ proptest! {
                 prop_assert_eq!(bucket.greatest().unwrap().0, Value::Integer(values[count - 1]));
                 let median = (values[(count - 1) / 2] + values[count / 2]) as f64 / 2.0;
                 for percent in [50, 95, 99] {
-                    let exact = values[(count * percent).div_ceil(100).max(1) - 1];
+                    let exact = values[((count * percent + 50) / 100).max(1) - 1];
                     let found = bucket.percentile(percent as u64).unwrap();
                     if bucket.is_exact() {
                         prop_assert_eq!(found, Value::Integer(exact));
