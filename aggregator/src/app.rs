@@ -35,7 +35,10 @@ use crate::{
     clock::{Clock, Now},
     ingest::IngestService,
     model::Model,
-    query::Queries,
+    query::{
+        Queries,
+        past::{Past, PastQueries},
+    },
     rest::Rest,
     self_metrics::SelfMetrics,
     settings::Settings,
@@ -136,9 +139,10 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     let keeping = keeping.map(|history| Keeping::open(history, &settings)).transpose()?;
     let metrics = SelfMetrics::default();
     let stop = CancellationToken::new();
-    let status = keeping.as_ref().map(|keeping| Arc::clone(&keeping.status));
+    let archive = keeping.as_ref().map(|keeping| Arc::clone(&keeping.status));
+    let past = if keeping.is_some() { Past::opening() } else { Past::off() };
     let queries = Queries::new(Arc::clone(&model));
-    let rest = Rest::new(queries, status, clock.clone(), metrics.clone());
+    let rest = Rest::new(queries, (past.clone(), archive), clock.clone(), metrics.clone());
     let rest_threads = RestThreads::start().map_err(StartError::Threads)?;
     let mut running = Running {
         rest_addr,
@@ -153,7 +157,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     running.reload_inventory().await?;
     let rest = running.rest_threads.serve(rest_listener, rest, running.stop.clone());
     running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
-    running.keep(&metrics, &clock).await;
+    running.keep(&past, &metrics, &clock).await;
     running.serve_agents(grpc_listener, &settings, (metrics, clock));
     tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
     Ok(running)
@@ -161,13 +165,15 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
 
 impl Running {
     /// Fills the model from the journal, and begins to keep what comes.
-    async fn keep(&mut self, metrics: &SelfMetrics, clock: &Clock) {
+    async fn keep(&mut self, past: &Past, metrics: &SelfMetrics, clock: &Clock) {
         if let Some(keeping) = &mut self.keeping {
             let refilled = tokio::task::spawn_blocking(keeping.refill(&self.model)).await;
             if let Err(error) = refilled {
                 tracing::error!(%error, "the journal was not read back");
             }
             keeping.begin(&self.model, metrics, clock);
+            let archive = Arc::clone(&keeping.archive);
+            past.open(PastQueries::new(archive, Queries::new(Arc::clone(&self.model))));
         }
     }
 

@@ -1,8 +1,10 @@
-//! Questions to the live model, and their answers. REST sees this and nothing behind it.
+//! Questions to the live model and to [history](past), and their answers. REST sees this and
+//! nothing behind it.
 
 mod evaluate;
 pub mod export;
 mod names;
+pub mod past;
 mod sums;
 
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};

@@ -1,29 +1,34 @@
-//! The HTTP side: Heapster's model and export API, the probes, and the server's own metrics.
+//! The HTTP side: Heapster's model, historical and export API, the probes, and the server's own metrics.
 //!
 //! ```text
 //! listen                      connections
 //! route, paths                a path -> what it is for       (pure)
-//! parameters, time, percent   a query -> range and labels    (pure)
+//! parameters, bucket, time, percent   a query -> range, labels, size   (pure)
 //! accept                      what the client can read       (pure)
 //! api                         a question -> its answer
-//! series, export_schema, pretty, exposition, health          forms of answers (pure)
-//! answer, export              answers with their headers
+//! past                        a question to history -> its answer
+//! series, aggregation, export_schema, pretty, exposition, health          forms of answers (pure)
+//! answer, export, points      answers with their headers, at once or in pieces
 //! room                        how much of long answers there is at once
 //! process                     what the process itself uses
 //! ```
 //! Everything is asked of [`Queries`]; nothing here knows the pipeline.
 
 mod accept;
+mod aggregation;
 mod answer;
 mod api;
+mod bucket;
 mod export;
 mod export_schema;
 mod exposition;
 mod health;
 pub mod listen;
 mod parameters;
+mod past;
 mod paths;
 mod percent;
+mod points;
 mod pretty;
 mod process;
 mod room;
@@ -47,6 +52,7 @@ use self::{
     api::Asked,
     export::Exports,
     parameters::Parameters,
+    past::History,
     process::ProcessCollector,
     room::Room,
     route::{NoRoute, Route},
@@ -54,7 +60,7 @@ use self::{
 use crate::{
     archive::status::ArchiveStatus,
     clock::Clock,
-    query::Queries,
+    query::{Queries, past::Past},
     self_metrics::{self, SelfMetrics},
 };
 
@@ -65,12 +71,13 @@ pub struct Rest(Arc<Inner>);
 struct Inner {
     queries: Queries,
     /// How history is, where there is one.
-    history: Option<Arc<ArchiveStatus>>,
+    archive: Option<Arc<ArchiveStatus>>,
     clock: Clock,
     metrics: SelfMetrics,
     registry: Registry,
     exports: Exports,
     room: Room,
+    history: History,
 }
 
 /// Marks an answer that is never compressed.
@@ -78,10 +85,11 @@ struct Inner {
 struct Verbatim;
 
 impl Rest {
-    /// Answers from `queries`, at the time of `clock`, and shows `metrics`.
+    /// Answers from `queries` and from `past`, once that is open, at the time of `clock`, and shows
+    /// `metrics`. With history its archive says how it is.
     pub fn new(
         queries: Queries,
-        history: Option<Arc<ArchiveStatus>>,
+        (past, archive): (Past, Option<Arc<ArchiveStatus>>),
         clock: Clock,
         metrics: SelfMetrics,
     ) -> Self {
@@ -89,8 +97,9 @@ impl Rest {
         metrics.register(&mut registry);
         registry.register_collector(Box::new(ProcessCollector));
         let exports = Exports::new(metrics.exports_cut_off.clone());
+        let history = History::new(past, metrics.history.clone());
         let room = Room::new();
-        Self(Arc::new(Inner { queries, history, clock, metrics, registry, exports, room }))
+        Self(Arc::new(Inner { queries, archive, clock, metrics, registry, exports, room, history }))
     }
 
     /// What the server counts about itself.
@@ -128,9 +137,9 @@ impl Rest {
             let message = "not acceptable: this path answers application/json";
             return answer::failure(wish, StatusCode::NOT_ACCEPTABLE, message);
         }
-        let (now, exports, room) = (self.0.clock.now(), &self.0.exports, &self.0.room);
-        let asked = Asked { method, wish, parameters, now, exports, room };
-        api::answer(&self.0.queries, question, asked).await
+        let Inner { queries, clock, exports, room, history, .. } = &*self.0;
+        let asked = Asked { method, wish, parameters, now: clock.now(), exports, room, history };
+        api::answer(queries, question, asked).await
     }
 
     /// Heapster's probe, for every method and never compressed.
@@ -144,10 +153,10 @@ impl Rest {
     }
 
     fn readyz(&self) -> Response {
-        let history = self.0.history.as_ref();
-        match history.and_then(|history| history.missing()).or_else(|| self.missing()) {
+        let archive = self.0.archive.as_ref();
+        match archive.and_then(|archive| archive.missing()).or_else(|| self.missing()) {
             // Reads work and frames are taken while the disk refuses, so this stays ready.
-            None => match history.and_then(|history| history.fault()) {
+            None => match archive.and_then(|archive| archive.fault()) {
                 None => answer::text(StatusCode::OK, "ok"),
                 Some(fault) => answer::text(StatusCode::OK, format!("ok\n{fault}")),
             },
@@ -162,6 +171,11 @@ impl Rest {
         } else {
             answer::text_of_type(exposition::PROMETHEUS, exposition::prometheus(&text))
         }
+    }
+
+    fn unknown(&self, wish: Wish, path: &str) -> Response {
+        let off = paths::is_historical(path).then(|| self.0.history.off(wish)).flatten();
+        off.unwrap_or_else(|| answer::unknown(wish, &paths::nearest(path)))
     }
 
     fn missing(&self) -> Option<String> {
@@ -190,7 +204,7 @@ async fn answered(State(rest): State<Rest>, request: Request<Body>) -> Response 
         (None, Ok(route)) => {
             (route.pattern(), rest.answer(&request, route, wish, &parameters).await)
         }
-        (None, Err(NoRoute::Unknown)) => ("unknown", answer::unknown(wish, &paths::nearest(path))),
+        (None, Err(NoRoute::Unknown)) => ("unknown", rest.unknown(wish, path)),
         (None, Err(bad @ NoRoute::Escape)) => {
             ("unknown", answer::failure(wish, StatusCode::BAD_REQUEST, &bad.to_string()))
         }

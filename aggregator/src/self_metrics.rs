@@ -40,18 +40,18 @@ pub struct RequestRoute {
 
 /// Which tier of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct HistoryTier {
+pub struct ArchiveTier {
     /// `raw`, `5m`, `1h`, or `journal` for what is not in columns yet.
     pub tier: &'static str,
 }
 
 /// What history holds and does. Nothing is counted without one.
 #[derive(Clone, Debug, Default)]
-pub struct HistoryMetrics {
+pub struct ArchiveMetrics {
     /// Files of each tier.
-    pub files: Family<HistoryTier, Gauge>,
+    pub files: Family<ArchiveTier, Gauge>,
     /// Their bytes.
-    pub bytes: Family<HistoryTier, Gauge>,
+    pub bytes: Family<ArchiveTier, Gauge>,
     /// The first second of the oldest day that is held.
     pub oldest: Gauge,
     /// Whether the disk takes what is written to it: 0 while it is full or fails.
@@ -70,7 +70,7 @@ pub struct HistoryMetrics {
     pub bytes_dropped: Counter,
 }
 
-impl HistoryMetrics {
+impl ArchiveMetrics {
     fn register(&self, all: &mut Registry) {
         let all = all.sub_registry_with_prefix("history");
         all.register("files", "Files of history, by tier", self.files.clone());
@@ -115,6 +115,15 @@ impl HistoryMetrics {
     }
 }
 
+/// What is asked of history.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryCounts {
+    /// Questions whose parameters were good.
+    pub questions: Counter,
+    /// Questions without an answer: too much or too long, too many at once, not ready, a fault.
+    pub refused: Family<Refusal, Counter>,
+}
+
 /// Everything the server counts about itself.
 #[derive(Clone, Debug)]
 pub struct SelfMetrics {
@@ -140,7 +149,7 @@ pub struct SelfMetrics {
     /// Entities in the live model.
     pub entities: Gauge,
     /// What history holds and does.
-    pub history: HistoryMetrics,
+    pub archive: ArchiveMetrics,
     /// Ticks closed for namespaces and the cluster.
     pub ticks_closed: Counter,
     /// Acknowledgements sent.
@@ -157,6 +166,8 @@ pub struct SelfMetrics {
     pub http_connections_broken: Counter,
     /// Exports that were cut off because their client stopped reading.
     pub exports_cut_off: Counter,
+    /// Questions to history.
+    pub history: HistoryCounts,
 }
 
 impl Default for SelfMetrics {
@@ -172,7 +183,7 @@ impl Default for SelfMetrics {
             streams_open: Gauge::default(),
             streams_refused: Family::default(),
             entities: Gauge::default(),
-            history: HistoryMetrics::default(),
+            archive: ArchiveMetrics::default(),
             ticks_closed: Counter::default(),
             acks_sent: Counter::default(),
             http_requests: Family::default(),
@@ -181,6 +192,7 @@ impl Default for SelfMetrics {
             http_connections_full: Counter::default(),
             http_connections_broken: Counter::default(),
             exports_cut_off: Counter::default(),
+            history: HistoryCounts::default(),
         }
     }
 }
@@ -193,6 +205,7 @@ impl SelfMetrics {
         self.register_streams(all);
         self.register_http(all);
         self.history.register(all);
+        self.archive.register(all);
     }
 
     fn register_http(&self, all: &mut Registry) {
@@ -275,6 +288,22 @@ impl SelfMetrics {
             self.ticks_closed.clone(),
         );
         all.register("acks_sent", "Acknowledgements sent to agents", self.acks_sent.clone());
+    }
+}
+
+impl HistoryCounts {
+    fn register(&self, all: &mut Registry) {
+        all.register(
+            "history_questions",
+            "Questions to history whose parameters were good",
+            self.questions.clone(),
+        );
+        all.register(
+            "history_questions_refused",
+            "Questions to history without an answer: too much or too long for one question, too \
+             many at once, not read back yet, or a fault of the disk",
+            self.refused.clone(),
+        );
     }
 }
 

@@ -97,7 +97,7 @@ fn month(criterion: &mut Criterion) {
             let name = format!("{days} days at 15 s, {}, percentiles, {buckets}", question.metric);
             criterion.bench_function(&name, |bench| {
                 bench.iter(|| {
-                    let found = store.aggregate(&question, size, &mut Budget::default());
+                    let found = store.aggregate(&question, size, &[], &mut Budget::default());
                     let buckets = found.expect("it is small");
                     buckets.iter().map(|bucket| bucket.percentile(99)).collect::<Vec<_>>()
                 });

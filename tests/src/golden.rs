@@ -5,7 +5,7 @@
 //! summary     one kubelet summary -> readings           numbers   readings -> declarations, frames
 //! sender      one node's stream to the aggregator       http      one request to it
 //! facts       what the inputs say that rules need       rules     why a difference is right
-//! compare     a recorded answer and ours, by meaning
+//! compare     a recorded answer and ours, by meaning; rules and compare have a part for history
 //! ```
 
 pub mod compare;

@@ -19,7 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 use tally_aggregator::{
     app::{self, Running},
     clock::{Clock, Now},
-    settings::Settings,
+    history::store::Retention,
+    settings::{HistorySettings, Settings},
 };
 use tally_proto::tick::{Resolution, Tick, UnixMs};
 use tally_tests::golden::{
@@ -32,8 +33,14 @@ use tally_tests::golden::{
 };
 
 /// Groups of answers that this server gives; others are of later issues.
-const GROUPS: [&str; 10] =
-    ["export", "header", "labels", "list", "meta", "method", "names", "podlist", "series", "time"];
+const GROUPS: [&str; 11] = [
+    "export", "header", "hist", "labels", "list", "meta", "method", "names", "podlist", "series",
+    "time",
+];
+
+/// All of it, however old the recordings are.
+const KEPT: Retention =
+    Retention { raw_s: u64::MAX, five_minutes_s: u64::MAX, hour_s: u64::MAX, bytes: u64::MAX };
 
 /// Heapster read the batch stamped T at T + 5 s.
 const SCRAPE_DELAY: SignedDuration = SignedDuration::from_secs(5);
@@ -45,7 +52,8 @@ async fn every_recorded_answer_has_its_meaning() -> anyhow::Result<()> {
     let nodes = fs::read_to_string(folder.join("inputs/api_nodes.json"))?;
     let facts = Facts::collect(&nodes, &scrapes)?;
     let now = Arc::new(AtomicI64::new(0));
-    let server = app::start(settings(&folder, &scrapes)?, clock(&now)).await?;
+    let history = tempfile::tempdir()?;
+    let server = app::start(settings(&folder, &scrapes, history.path())?, clock(&now)).await?;
     let mut play =
         Play { server, now, senders: BTreeMap::new(), resolution: resolution(&scrapes)? };
 
@@ -132,7 +140,7 @@ fn own_recordings() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
-fn settings(folder: &Path, scrapes: &[Scrape]) -> anyhow::Result<Settings> {
+fn settings(folder: &Path, scrapes: &[Scrape], history: &Path) -> anyhow::Result<Settings> {
     let inputs = folder.join("inputs");
     let lists = ["api_nodes.json", "api_pods.json", "api_namespaces.json"];
     Ok(Settings {
@@ -140,7 +148,7 @@ fn settings(folder: &Path, scrapes: &[Scrape]) -> anyhow::Result<Settings> {
         grpc_listen: ([127, 0, 0, 1], 0).into(),
         resolution: resolution(scrapes)?,
         model_window: Duration::from_secs(15 * 60),
-        history: None,
+        history: Some(HistorySettings { directory: history.to_owned(), retention: KEPT }),
         inventory: lists.iter().map(|list| inputs.join(list)).collect(),
         max_streams: 100,
         max_entities_per_node: 1_000,
@@ -184,7 +192,6 @@ fn other_groups(folder: &Path) -> anyhow::Result<Vec<String>> {
     for entry in fs::read_dir(folder.join("responses"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let reason = match name.as_str() {
-            "hist" => "history is another issue",
             "rm" => "the resource-metrics API is another issue",
             _ => "a group that this test does not know",
         };

@@ -33,7 +33,7 @@ use crate::{
     },
     journal::{Committer, Position, Span, segment::SegmentName},
     model::Model,
-    self_metrics::{HistoryTier, SelfMetrics},
+    self_metrics::{ArchiveTier, SelfMetrics},
     settings::{HistorySettings, Settings},
     telemetry::chain,
 };
@@ -168,7 +168,7 @@ impl Keeping {
 
     /// Starts the threads.
     pub(super) fn begin(&mut self, model: &Arc<Model>, metrics: &SelfMetrics, clock: &Clock) {
-        metrics.history.disk_ok.set(1);
+        metrics.archive.disk_ok.set(1);
         let hands = Hands {
             archive: Arc::clone(&self.archive),
             status: Arc::clone(&self.status),
@@ -269,8 +269,8 @@ fn seal(hands: &Hands) {
         match archive.seal_next() {
             Ok(Some(sealed)) => {
                 is_faulty = false;
-                metrics.history.samples_sealed.inc_by(sealed.samples);
-                metrics.history.frames_known.inc_by(sealed.known);
+                metrics.archive.samples_sealed.inc_by(sealed.samples);
+                metrics.archive.frames_known.inc_by(sealed.known);
                 if sealed.unreadable != 0 {
                     tracing::warn!(
                         frames = sealed.unreadable,
@@ -281,7 +281,7 @@ fn seal(hands: &Hands) {
             }
             Ok(None) => is_faulty = false,
             Err(error) => {
-                metrics.history.disk_faults.inc();
+                metrics.archive.disk_faults.inc();
                 if !std::mem::replace(&mut is_faulty, true) {
                     tracing::error!(
                         error = chain(&error),
@@ -315,7 +315,7 @@ fn merge(hands: &Hands) {
         match hands.merge_and_drop() {
             Ok(()) => said = false,
             Err(error) => {
-                metrics.history.disk_faults.inc();
+                metrics.archive.disk_faults.inc();
                 if !std::mem::replace(&mut said, true) {
                     tell_error("cannot merge or drop files of history; tried again", &error);
                 }
@@ -331,9 +331,9 @@ impl Hands {
 
     fn merge_and_drop(&self) -> Result<(), HistoryError> {
         let dropped = self.archive.drop_old(self.now())?;
-        self.metrics.history.bytes_dropped.inc_by(dropped.bytes);
+        self.metrics.archive.bytes_dropped.inc_by(dropped.bytes);
         while let Some(merged) = self.archive.merge(self.now())? {
-            self.metrics.history.files_merged.inc_by(u64::try_from(merged.from).unwrap_or(0));
+            self.metrics.archive.files_merged.inc_by(u64::try_from(merged.from).unwrap_or(0));
             if self.stopping.load(Ordering::Relaxed) {
                 break;
             }
@@ -343,15 +343,15 @@ impl Hands {
 
     fn disk_works(&self) {
         if self.status.set_fault(None) {
-            self.metrics.history.disk_ok.set(1);
+            self.metrics.archive.disk_ok.set(1);
             tracing::info!("the disk takes what is written again");
         }
     }
 
     fn disk_refuses(&self, error: &std::io::Error) {
-        self.metrics.history.disk_faults.inc();
+        self.metrics.archive.disk_faults.inc();
         if self.status.set_fault(Some(error.to_string())) {
-            self.metrics.history.disk_ok.set(0);
+            self.metrics.archive.disk_ok.set(0);
             tracing::error!(
                 %error,
                 "the disk refuses the journal: frames are in memory only and are not acknowledged, \
@@ -361,12 +361,12 @@ impl Hands {
     }
 
     fn count(&self) {
-        let metrics = &self.metrics.history;
+        let metrics = &self.metrics.archive;
         let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let files = self.archive.store().files();
         for (tier, word) in Tier::ALL.into_iter().zip(["raw", "5m", "1h"]) {
             let of_tier = || files.iter().filter(|(name, _)| name.tier == tier);
-            let label = HistoryTier { tier: word };
+            let label = ArchiveTier { tier: word };
             let count = i64::try_from(of_tier().count()).unwrap_or(i64::MAX);
             metrics.files.get_or_create(&label).set(count);
             let bytes = of_tier().map(|(_, file)| file.bytes).sum();
@@ -375,7 +375,7 @@ impl Hands {
         let oldest = files.keys().map(|name| name.window.first().0).min();
         metrics.oldest.set(wide(oldest.unwrap_or(0)));
         let journal = self.archive.journal_held();
-        let label = HistoryTier { tier: "journal" };
+        let label = ArchiveTier { tier: "journal" };
         metrics.files.get_or_create(&label).set(wide(journal.segments));
         metrics.bytes.get_or_create(&label).set(wide(journal.bytes));
         metrics.segments_waiting.set(wide(journal.unsealed));

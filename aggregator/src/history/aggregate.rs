@@ -16,6 +16,7 @@ use super::{
     plan::{Piece, plan},
     point::{Point, Value},
     question::{Question, days},
+    series::Row,
     sketch::Spread,
     store::{Files, Store},
     tier::Summary,
@@ -130,10 +131,11 @@ impl Bucket {
         self.spread.is_none()
     }
 
-    /// The value that so many percent of all are at most: nearest rank.
+    /// The value of the rank that is nearest to so many percent of all, of two the higher: the
+    /// eleventh of twelve for 95, as Heapster's InfluxDB had it.
     pub fn percentile(&self, percent: u64) -> Option<Value> {
-        let rank = (self.count.saturating_mul(percent)).div_ceil(100).max(1);
-        self.at_rank(rank)
+        let rank = self.count.saturating_mul(percent).saturating_add(50) / 100;
+        self.at_rank(rank.clamp(1, self.count.max(1)))
     }
 
     /// The value in the middle; of an even number the mean of the middle two.
@@ -174,11 +176,13 @@ fn whole(value: f64) -> i64 {
 }
 
 impl Store {
-    /// The buckets of a range that have values, ascending. Without a size there is one.
+    /// The buckets of a range that have values, ascending. Without a size there is one. `recent` are
+    /// rows that may be in no file yet; what they say counts.
     pub fn aggregate(
         &self,
         question: &Question,
         bucket_ms: Option<NonZeroU64>,
+        recent: &[Row],
         budget: &mut Budget,
     ) -> Result<Vec<Bucket>, HistoryError> {
         if let Some(size) = bucket_ms {
@@ -189,7 +193,7 @@ impl Store {
         }
         let files = self.files();
         let pieces = self.exact_enough(&files, question, bucket_ms, budget)?;
-        let found = self.find(&files, question, &pieces, budget)?;
+        let found = self.find(&files, question, (pieces, recent), budget)?;
         let start_of = |at: Tick| match bucket_ms {
             None => question.first.0.saturating_mul(1000),
             Some(size) => at.0.saturating_mul(1000) / size * size.get(),

@@ -1,6 +1,12 @@
 //! What can go wrong with history, with the file it went wrong at.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use super::{block::BlockError, file::FileName};
 
@@ -54,6 +60,9 @@ pub enum HistoryError {
         /// How many are allowed.
         limit: u64,
     },
+    /// Nobody waits for the answer any more.
+    #[error("the question was given up")]
+    Stopped,
 }
 
 impl HistoryError {
@@ -75,13 +84,31 @@ impl HistoryError {
     }
 }
 
+/// Stops a question that is under way: whoever reads looks at it before every read. All clones are
+/// one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Stops it.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to stop.
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// What one question may still read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Budget {
     bytes: u64,
     bytes_limit: u64,
     points: u64,
     points_limit: u64,
+    stop: Stop,
 }
 
 /// Bytes one question may read by default: a day of one entity at a second takes 0.3 MB, thirty
@@ -100,7 +127,13 @@ impl Default for Budget {
 impl Budget {
     /// So many bytes and points.
     pub fn new(bytes: u64, points: u64) -> Self {
-        Self { bytes, bytes_limit: bytes, points, points_limit: points }
+        let stop = Stop::default();
+        Self { bytes, bytes_limit: bytes, points, points_limit: points, stop }
+    }
+
+    /// The same, until `stop`.
+    pub fn until(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// Without any limit: for merging, which is bounded by what is there.
@@ -108,8 +141,14 @@ impl Budget {
         Self::new(u64::MAX, u64::MAX)
     }
 
+    /// Whether anybody still waits for the answer.
+    pub(super) fn go_on(&self) -> Result<(), HistoryError> {
+        if self.stop.is_stopped() { Err(HistoryError::Stopped) } else { Ok(()) }
+    }
+
     /// Takes bytes.
     pub(super) fn bytes(&mut self, count: u64) -> Result<(), HistoryError> {
+        self.go_on()?;
         let left = self.bytes.checked_sub(count);
         self.bytes = left
             .ok_or(HistoryError::TooMuch { what: "bytes of history", limit: self.bytes_limit })?;
@@ -118,6 +157,7 @@ impl Budget {
 
     /// Takes points.
     pub(super) fn points(&mut self, count: usize) -> Result<(), HistoryError> {
+        self.go_on()?;
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         let left = self.points.checked_sub(count);
         self.points =

@@ -16,7 +16,7 @@ use super::{
     plan::{Piece, raw_ranges},
     point::{Point, Rate, Reading, Value, readings},
     question::Question,
-    series::{Field, Quantity, Series, What},
+    series::{Field, Quantity, Row, Series, What},
     tier::{Fields, Sketch, Summary},
 };
 
@@ -57,9 +57,10 @@ impl Wanted<'_> {
         };
         let section = open.section(row, budget)?;
         let whats: Vec<Arc<What>> = section.whats(&open.columns).cloned().collect();
+        let has_own = self.has_own(whats.iter());
         let offset_place = whats.iter().position(|what| **what == What::ReadOffset);
         for (place, what) in whats.iter().enumerate() {
-            let Some(quantity) = self.wants(what) else { continue };
+            let Some(quantity) = self.wants(what, has_own) else { continue };
             let series = open.series(row, place, budget)?;
             budget.points(series.values.len())?;
             let (labels, field) = quantity;
@@ -86,18 +87,37 @@ impl Wanted<'_> {
         Ok(())
     }
 
+    /// Takes what a row has that is in no file yet.
+    pub(super) fn take_recent(&self, row: &Row, found: &mut Found) {
+        let has_own = self.has_own(row.series.iter().map(|series| &series.what));
+        let offsets = row.series.iter().find(|series| *series.what == What::ReadOffset);
+        for series in &row.series {
+            let Some((labels, _)) = self.wants(&series.what, has_own) else { continue };
+            found.note(&series.what, false);
+            let offsets = offsets.filter(|_| self.rate.is_some()).cloned();
+            let key = (labels, Arc::clone(&row.life));
+            found.raw.entry(key).or_default().push((series.clone(), offsets));
+        }
+    }
+
+    /// Whether a row has the metric itself; then what that could be worked out of is not asked.
+    fn has_own<'w>(&self, mut whats: impl Iterator<Item = &'w Arc<What>>) -> bool {
+        let asked = &self.question.metric;
+        whats.any(|what| matches!(&**what, What::Metric(quantity) if quantity.metric == *asked))
+    }
+
     /// Whether a series belongs to the answer, with its labels and field.
-    fn wants(&self, what: &What) -> Option<(Labels, Field)> {
+    fn wants(&self, what: &What, has_own: bool) -> Option<(Labels, Field)> {
         let raw = self.tier == Tier::Raw;
         let Quantity { metric, labels, field, .. } = match what {
-            What::ReadOffset if self.is_uptime && raw => {
+            What::ReadOffset if self.is_uptime && raw && !has_own => {
                 return Some((Labels::none(), Field::Value));
             }
             What::ReadOffset => return None,
             What::Metric(quantity) => quantity,
         };
         let asked = &self.question.metric;
-        let source = self.rate.filter(|_| raw).map(|rate| rate.of.metric().name);
+        let source = self.rate.filter(|_| raw && !has_own).map(|rate| rate.of.metric().name);
         let named = metric == asked || source == Some(metric.as_str());
         let asked = &self.question.labels;
         let has = |pair: (&str, &str)| labels.iter().any(|mine| mine == pair);

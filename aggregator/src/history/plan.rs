@@ -12,6 +12,7 @@ use tally_proto::tick::Tick;
 use super::{
     file::{Tier, Window},
     question::days,
+    series::Row,
     store::{Files, of_day},
 };
 
@@ -37,6 +38,31 @@ pub(super) fn plan(files: &Files, first: Tick, last: Tick, coarsest: Tier) -> Ve
         Some(Piece { tier, window, first, last })
     };
     days(files, first, last).into_iter().filter_map(piece).collect()
+}
+
+/// The pieces, and one for each day that only `recent` rows have.
+pub(super) fn with_recent_days(
+    mut pieces: Vec<Piece>,
+    recent: &[Row],
+    (first, last): (Tick, Tick),
+) -> Vec<Piece> {
+    let timelines = recent.iter().flat_map(|row| &row.series).map(|series| &series.timeline);
+    let ends = timelines.flat_map(|timeline| timeline.first().into_iter().chain(timeline.last()));
+    let Some((oldest, newest)) = ends.fold(None, |known: Option<(Tick, Tick)>, at| {
+        let (oldest, newest) = known.unwrap_or((at, at));
+        Some((oldest.min(at), newest.max(at)))
+    }) else {
+        return pieces;
+    };
+    let (oldest, newest) = (oldest.max(first), newest.min(last));
+    for window in (Window::of(oldest).0..=Window::of(newest).0).map(Window) {
+        if oldest <= newest && !pieces.iter().any(|piece| piece.window == window) {
+            let (first, last) = (first.max(window.first()), last.min(window.last()));
+            pieces.push(Piece { tier: Tier::Raw, window, first, last });
+        }
+    }
+    pieces.sort_by_key(|piece| piece.window);
+    pieces
 }
 
 fn tier(files: &Files, window: Window, coarsest: Tier, whole: bool) -> Option<Tier> {

@@ -20,7 +20,7 @@ use super::{
     found::{Found, Key, Wanted},
     join::{cut, join_rows},
     life::{Life, Who},
-    plan::{Piece, plan},
+    plan::{Piece, plan, with_recent_days},
     point::{Point, Rate},
     selection::Selection,
     series::{Row, What},
@@ -168,10 +168,12 @@ impl Store {
     /// A series, ascending by time; several label sets, lives and uids are joined, each with its
     /// own points. `step_s` is the time between points that is wanted: the coarsest tier that is
     /// no coarser is read, and a point is the mean of its bucket, of a counter its greatest value.
+    /// `recent` are rows that may be in no file yet; what they say counts.
     pub fn series(
         &self,
         question: &Question,
         step_s: u64,
+        recent: &[Row],
         budget: &mut Budget,
     ) -> Result<Vec<Point>, HistoryError> {
         let files = self.files();
@@ -180,7 +182,7 @@ impl Store {
             .rev()
             .find(|tier| tier.bucket_s().is_none_or(|bucket_s| bucket_s <= step_s));
         let pieces = plan(&files, question.first, question.last, tier.unwrap_or(Tier::Raw));
-        let found = self.find(&files, question, &pieces, budget)?;
+        let found = self.find(&files, question, (pieces, recent), budget)?;
         let mut points: Vec<(&Key, Point)> = Vec::new();
         for (key, own) in found.raw_points(question, budget)? {
             points.extend(own.into_iter().map(|point| (key, point)));
@@ -196,18 +198,19 @@ impl Store {
         Ok(points.into_iter().map(|(_, point)| point).collect())
     }
 
-    /// Reads what the pieces say of a question.
+    /// Reads what the pieces say of a question, and what is recent.
     pub(super) fn find(
         &self,
         files: &Files,
         question: &Question,
-        pieces: &[Piece],
+        (pieces, recent): (Vec<Piece>, &[Row]),
         budget: &mut Budget,
     ) -> Result<Found, HistoryError> {
-        let mut found = Found::of(pieces);
+        let pieces = with_recent_days(pieces, recent, (question.first, question.last));
+        let mut found = Found::of(&pieces);
         let rate = Rate::named(question.metric.as_str());
         let is_uptime = question.metric.as_str() == catalogue::UPTIME.metric().name;
-        for piece in pieces {
+        for piece in &pieces {
             let wanted = Wanted { question, rate, is_uptime, tier: piece.tier };
             // Rates need the reading before their first tick, which may be of the day before.
             let early = rate.is_some() && piece.tier == Tier::Raw;
@@ -229,6 +232,8 @@ impl Store {
                 )?;
             }
         }
+        let wanted = Wanted { question, rate, is_uptime, tier: Tier::Raw };
+        recent.iter().for_each(|row| wanted.take_recent(row, &mut found));
         Ok(found)
     }
 
@@ -260,6 +265,8 @@ impl Store {
             else {
                 continue;
             };
+            // Names that are in memory take nothing from the budget.
+            budget.go_on()?;
             let names = file.names(place, block, &self.cache, budget)?;
             let rows = names.rows.iter().enumerate();
             let rows =

@@ -43,6 +43,14 @@ impl Timeline {
         timeline
     }
 
+    /// All ticks of several.
+    pub(super) fn of_all<'a>(timelines: impl IntoIterator<Item = &'a Timeline>) -> Self {
+        let mut ticks: Vec<Tick> = timelines.into_iter().flat_map(Timeline::iter).collect();
+        // What is sorted in parts is sorted in one pass; of equal ones `push` takes the first.
+        ticks.sort();
+        Self::of(ticks)
+    }
+
     /// Adds a tick; `false`, and nothing is added, when it is not later than the last.
     pub fn push(&mut self, Tick(tick): Tick) -> bool {
         let Some(run) = self.runs.last_mut() else {

@@ -71,7 +71,7 @@ pub(super) fn refused(wish: Wish, why: &str) -> Response {
 }
 
 /// 404, with the paths that may have been meant.
-pub(super) fn unknown(wish: Wish, nearest: &[&str]) -> Response {
+pub(super) fn unknown(wish: Wish, nearest: &[String]) -> Response {
     let message = "no such path";
     if wish.json {
         let body = serde_json::json!({ "error": message, "paths": nearest });

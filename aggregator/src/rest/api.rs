@@ -12,6 +12,7 @@ use super::{
     export::{self, Exports},
     export_schema::ExportSchema,
     parameters::{Parameters, SeriesParameters},
+    past::History,
     room::Room,
     route::{List, Question, Subject},
     series::{Series, SeriesList},
@@ -28,7 +29,8 @@ const POINTS_PER_LIST: usize = 1_000_000;
 const TOO_MANY_POINTS: &str =
     "the answer would have more than 1000000 points: ask for fewer pods or a later start";
 
-/// A question with all that its answer depends on.
+/// What an answer depends on beside the question.
+#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     /// GET or HEAD.
     pub method: &'a Method,
@@ -42,12 +44,15 @@ pub(super) struct Asked<'a> {
     pub exports: &'a Exports,
     /// The room for other long answers.
     pub room: &'a Room,
+    /// What the past is asked.
+    pub history: &'a History,
 }
 
 /// Answers `question`. Whatever may be long is made on a blocking thread.
 pub(super) async fn answer(queries: &Queries, question: Question, asked: Asked<'_>) -> Response {
-    let Asked { method, wish, parameters, now, exports, room } = asked;
+    let Asked { method, wish, parameters, now, exports, room, history } = asked;
     match question {
+        Question::Past(question) => history.answer(question, asked).await,
         Question::Export if method == Method::HEAD => export::head(),
         Question::Export => exports.answer(wish, queries).await,
         Question::ExportSchema => answer::json(wish, &ExportSchema::new()),
@@ -129,7 +134,7 @@ fn bad_request(wish: Wish, problem: impl Display) -> Response {
 }
 
 /// Names of any type as a JSON array, without copying them first.
-struct Names<N>(Vec<N>);
+pub(super) struct Names<N>(pub(super) Vec<N>);
 
 impl<N: Borrow<str>> Serialize for Names<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,9 +1,10 @@
-//! The query part of a request: `start`, `end` and `labels` of a series, `pretty` of any answer.
+//! The query part of a request: `start`, `end` and `labels` of a series, `bucket` of an aggregation,
+//! `pretty` of any answer.
 //!
 //! As in Heapster, unknown parameters are ignored, the first of repeated ones counts, an empty
 //! value is an absent one, and a pair with a bad escape or a semicolon does not exist.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU64};
 
 use tally_proto::{
     metric::Labels,
@@ -11,6 +12,8 @@ use tally_proto::{
 };
 
 use super::{
+    aggregation::{Aggregations, UnknownAggregation},
+    bucket::{self, BadBucket},
     percent,
     time::{self, BadTime, Moment},
 };
@@ -30,12 +33,34 @@ pub(super) struct SeriesParameters {
     pub labels: Option<Labels>,
 }
 
+/// What a request for aggregations asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AggregationParameters {
+    /// When and which labels.
+    pub series: SeriesParameters,
+    /// The beginning of the range, as it was asked for.
+    pub start: Moment,
+    /// The size of buckets in milliseconds; one bucket without it.
+    pub bucket_ms: Option<NonZeroU64>,
+    /// Which aggregations.
+    pub aggregations: Aggregations,
+}
+
 /// A parameter that cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadParameter {
     /// `start` or `end`.
     #[error(transparent)]
     Time(#[from] BadTime),
+    /// A question to history without `start`. The wording is Heapster's.
+    #[error("no start time (or a start time of zero) provided")]
+    NoStart,
+    /// `bucket`.
+    #[error(transparent)]
+    Bucket(#[from] BadBucket),
+    /// An aggregation, of the path.
+    #[error(transparent)]
+    Aggregation(#[from] UnknownAggregation),
     /// A pair of `labels`. The wording is Heapster's.
     #[error("invalid label pair {0:?}")]
     Pair(String),
@@ -57,10 +82,49 @@ impl Parameters {
     /// What a series is asked for. Without an end it reaches to `now`. Start is checked first, then
     /// end, then labels.
     pub(super) fn series(&self, now: UnixMs) -> Result<SeriesParameters, BadParameter> {
+        let range = self.range(now)?;
+        Ok(SeriesParameters { range, labels: self.labels()? })
+    }
+
+    /// What a series of history is asked for: as [`series`](Self::series), but with a start.
+    pub(super) fn past_series(&self, now: UnixMs) -> Result<SeriesParameters, BadParameter> {
+        let (_, range) = self.range_with_start(now)?;
+        Ok(SeriesParameters { range, labels: self.labels()? })
+    }
+
+    /// What is asked of history with the aggregations that the path names. Times are checked
+    /// first, then the bucket, the aggregations and the labels.
+    pub(super) fn aggregation(
+        &self,
+        now: UnixMs,
+        aggregations: &str,
+    ) -> Result<AggregationParameters, BadParameter> {
+        let (start, range) = self.range_with_start(now)?;
+        let bucket_ms = self.first("bucket").map(bucket::parse).transpose()?.flatten();
+        let aggregations = Aggregations::parse(aggregations)?;
+        let series = SeriesParameters { range, labels: self.labels()? };
+        Ok(AggregationParameters { series, start, bucket_ms, aggregations })
+    }
+
+    /// From `start`, or ever, to `end` or `now`.
+    pub(super) fn range(&self, now: UnixMs) -> Result<TickRange, BadParameter> {
+        let (start, end) = self.ends()?;
+        Ok(range(start, end.unwrap_or(now.into())))
+    }
+
+    fn range_with_start(&self, now: UnixMs) -> Result<(Moment, TickRange), BadParameter> {
+        let (start, end) = self.ends()?;
+        let start = start.filter(|start| !start.is_go_zero()).ok_or(BadParameter::NoStart)?;
+        Ok((start, range(Some(start), end.unwrap_or(now.into()))))
+    }
+
+    fn ends(&self) -> Result<(Option<Moment>, Option<Moment>), BadTime> {
         let start = self.first("start").map(time::parse).transpose()?;
-        let end = self.first("end").map(time::parse).transpose()?;
-        let labels = self.first("labels").map_or(Ok(Some(Labels::none())), labels)?;
-        Ok(SeriesParameters { range: range(start, end.unwrap_or(now.into())), labels })
+        Ok((start, self.first("end").map(time::parse).transpose()?))
+    }
+
+    fn labels(&self) -> Result<Option<Labels>, BadParameter> {
+        self.first("labels").map_or(Ok(Some(Labels::none())), labels)
     }
 
     fn first(&self, key: &str) -> Option<&str> {
@@ -181,6 +245,49 @@ mod tests {
     fn times_are_checked_before_labels_and_start_first() {
         check_error("labels=foo&end=bar&start=baz", "timestamp argument cannot be parsed: \"baz\"");
         check_error("labels=foo&end=bar", "timestamp argument cannot be parsed: \"bar\"");
+    }
+
+    #[track_caller]
+    fn check_past_error(query: &str, aggregations: &str, expected: &str) {
+        let error = Parameters::parse(query).aggregation(NOW, aggregations).expect_err(query);
+        assert!(error.to_string().starts_with(expected), "{query}: {error}");
+    }
+
+    #[test]
+    fn history_is_asked_with_a_start() {
+        let asked = |query| Parameters::parse(query).past_series(NOW);
+        for query in ["", "start=", "start=0001-01-01T00:00:00Z", "end=1970-01-01T00:00:20Z"] {
+            assert_eq!(asked(query), Err(BadParameter::NoStart), "{query}");
+        }
+        let range = asked("start=1970-01-01T00:00:00Z").unwrap().range;
+        assert_eq!(range, TickRange { first: Tick(0), last: Tick(100) });
+        let range = asked("start=1970-01-01T00:00:19.5Z&end=1970-01-01T00:00:20.5Z").unwrap().range;
+        assert_eq!(range, TickRange { first: Tick(20), last: Tick(20) });
+    }
+
+    #[test]
+    fn a_bucket_of_no_size_is_none() {
+        let bucket = |query: &str| {
+            let query = format!("start=1970-01-01T00:00:00Z{query}");
+            Parameters::parse(&query).aggregation(NOW, "max").unwrap().bucket_ms
+        };
+        for query in ["", "&bucket=", "&bucket=0s"] {
+            assert_eq!(bucket(query), None, "{query}");
+        }
+        assert_eq!(bucket("&bucket=10s&bucket=x"), NonZeroU64::new(10_000));
+    }
+
+    #[test]
+    fn of_an_aggregation_times_are_checked_first_then_bucket_aggregations_and_labels() {
+        let bad = "bucket=30&labels=foo&end=bar";
+        check_past_error(bad, "sum", "timestamp argument cannot be parsed: \"bar\"");
+        let query = "bucket=30&labels=foo";
+        check_past_error(query, "sum", "no start time (or a start time of zero) provided");
+        let query = format!("{query}&start=1970-01-01T00:00:00Z");
+        check_past_error(&query, "sum", "unable to parse bucket size: ");
+        let query = query.replace("30&", "30s&");
+        check_past_error(&query, "max,sum", "Unknown aggregation \"sum\"");
+        check_past_error(&query, "max", "invalid label pair \"foo\"");
     }
 
     #[test]

@@ -74,13 +74,18 @@ impl Room {
     }
 
     /// Waits for room for an answer's bytes.
-    async fn hold(&self, made: Response) -> Option<Response> {
+    pub(super) async fn hold(&self, made: Response) -> Option<Response> {
         let (head, body) = made.into_parts();
         // The whole body is there already, so nothing is copied and nothing waited for.
         let bytes = to_bytes(body, usize::MAX).await.ok()?;
-        let size = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX).min(WAITING_KIB);
-        let _room = Arc::clone(&self.waiting).acquire_many_owned(size).await.ok()?;
+        let _room = self.take(bytes.len()).await?;
         Some(Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _room }))))
+    }
+
+    /// Waits for room for so many bytes. What is larger than all room waits for all of it.
+    pub(super) async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(WAITING_KIB);
+        Arc::clone(&self.waiting).acquire_many_owned(size).await.ok()
     }
 }
 

@@ -4,11 +4,14 @@
 //! one segment when the client escapes it: `%2Fsystem.slice%2Fdocker.service`. The name of a
 //! metric is all that follows `metrics/`, so there `%2F` and `/` are alike.
 
+pub(super) mod past;
+
 use tally_proto::{
     entity::Entity,
     name::{BadName, ContainerName, NamespaceName, NodeName, PodName},
 };
 
+use self::past::PastQuestion;
 use super::percent;
 
 /// What a path is for.
@@ -41,6 +44,8 @@ pub(super) enum Question {
     Series(Subject, String),
     /// One series of each of several pods, in the order of the request.
     PodList(Vec<Subject>, String),
+    /// A question to history.
+    Past(PastQuestion),
 }
 
 /// A list of names.
@@ -91,6 +96,7 @@ impl Question {
             Self::MetricNames(_) => "model/metrics",
             Self::Series(..) => "model/metrics/{metric}",
             Self::PodList(..) => "model/pod-list",
+            Self::Past(question) => question.pattern(),
         }
     }
 }
@@ -149,6 +155,7 @@ fn api(segments: &[&str]) -> Option<Question> {
         ["metric-export"] => Some(Question::Export),
         ["metric-export-schema"] => Some(Question::ExportSchema),
         ["model", rest @ ..] => model(rest),
+        ["historical", rest @ ..] => past::historical(rest).map(Question::Past),
         _ => None,
     }
 }

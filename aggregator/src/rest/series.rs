@@ -23,9 +23,10 @@ pub(super) struct SeriesList {
     pub items: Vec<Series>,
 }
 
+/// One point of a series.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SeriesPoint {
+pub(super) struct SeriesPoint {
     timestamp: String,
     /// Always there and an unsigned integer, because clients decode it as one.
     value: u64,
@@ -43,12 +44,14 @@ impl Series {
 
 impl From<Vec<Point>> for Series {
     fn from(points: Vec<Point>) -> Self {
-        let latest = points.last().map(|point| rfc3339(point.at));
-        Self {
-            metrics: points.into_iter().map(SeriesPoint::from).collect(),
-            latest_timestamp: latest.unwrap_or_else(|| NO_TIME.to_owned()),
-        }
+        let latest_timestamp = latest(&points);
+        Self { metrics: points.into_iter().map(SeriesPoint::from).collect(), latest_timestamp }
     }
+}
+
+/// When a series ends.
+pub(super) fn latest(points: &[Point]) -> String {
+    points.last().map_or_else(|| NO_TIME.to_owned(), |point| rfc3339(point.at))
 }
 
 impl From<Point> for SeriesPoint {

@@ -23,6 +23,16 @@ impl Moment {
         Tick(u64::try_from(seconds).unwrap_or(0))
     }
 
+    /// So many milliseconds after the epoch.
+    pub(super) fn from_ms(ms: u64) -> Self {
+        UnixMs(i64::try_from(ms).unwrap_or(i64::MAX)).into()
+    }
+
+    /// Whether it is the first moment of year 1: what Go has for no time at all.
+    pub(super) fn is_go_zero(self) -> bool {
+        self == Self { seconds: -62_135_596_800, nanos: 0 }
+    }
+
     /// The last second that is not after this moment; `None` before the epoch.
     pub(super) fn last_tick(self) -> Option<Tick> {
         u64::try_from(self.seconds).ok().map(Tick)
@@ -53,6 +63,12 @@ pub(super) fn parse(text: &str) -> Result<Moment, BadTime> {
 pub(super) fn rfc3339(tick: Tick) -> String {
     let seconds = i64::try_from(tick.0).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX).to_string()
+}
+
+/// `moment` to the nanosecond, without zeros at the end, always UTC.
+pub(super) fn rfc3339_exact(moment: Moment) -> String {
+    let nanos = i32::try_from(moment.nanos).unwrap_or(0);
+    Timestamp::new(moment.seconds, nanos).unwrap_or(Timestamp::MAX).to_string()
 }
 
 fn moment(text: &[u8]) -> Option<Moment> {
@@ -185,6 +201,26 @@ mod tests {
     #[test]
     fn ticks_are_shown_in_utc() {
         assert_eq!(rfc3339(Tick(1_795_423_520)), "2026-11-23T08:45:20Z");
+    }
+
+    #[test]
+    fn a_moment_is_shown_to_the_nanosecond() {
+        for (text, shown) in [
+            ("2026-11-23T08:45:20Z", "2026-11-23T08:45:20Z"),
+            ("2026-11-23T14:15:20.5+05:30", "2026-11-23T08:45:20.5Z"),
+            ("1969-12-31T23:59:58.000000001Z", "1969-12-31T23:59:58.000000001Z"),
+            ("0001-01-01T00:00:00.5Z", "0001-01-01T00:00:00.5Z"),
+        ] {
+            assert_eq!(rfc3339_exact(parse(text).unwrap()), shown, "{text}");
+        }
+        assert_eq!(rfc3339_exact(Moment::from_ms(1_500)), "1970-01-01T00:00:01.5Z");
+    }
+
+    #[test]
+    fn only_the_first_moment_of_year_one_is_gos_zero() {
+        let is_zero = |text| parse(text).unwrap().is_go_zero();
+        assert!(is_zero("0001-01-01T00:00:00Z") && is_zero("0001-01-01T05:30:00.0+05:30"));
+        assert!(!is_zero("0001-01-01T00:00:00.1Z") && !is_zero("1970-01-01T00:00:00Z"));
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! A recorded answer and ours, by meaning.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -49,7 +51,8 @@ pub fn compare(case: &Case, answer: &Answer, facts: &Facts) -> Outcome {
 fn differences(case: &Case, answer: &Answer, facts: &Facts) -> Result<Vec<String>, String> {
     let instead = rules::head_and_options_work(case)
         .or_else(|| rules::any_range_that_json_satisfies(case))
-        .or_else(|| rules::slash_names_are_addressable(case, facts));
+        .or_else(|| rules::slash_names_are_addressable(case, facts))
+        .or_else(|| rules::past::instead(case, facts));
     let status = match &instead {
         Some(Instead::Status(status)) => *status,
         Some(_) => 200,
@@ -62,6 +65,7 @@ fn differences(case: &Case, answer: &Answer, facts: &Facts) -> Result<Vec<String
     match instead {
         Some(Instead::Status(_)) => (),
         Some(Instead::Names(names)) => found.extend(same_names(&names, &list(&json(answer)?)?)),
+        Some(Instead::Items(count, none)) => found.extend(items(&json(answer)?, count, none)?),
         Some(Instead::Something) => found.extend(emptiness(&json(answer)?, false)),
         Some(Instead::Nothing) => found.extend(emptiness(&json(answer)?, true)),
         None if status == 200 && case.request.method != "HEAD" => {
@@ -124,6 +128,9 @@ fn bodies(case: &Case, answer: &Answer, facts: &Facts) -> Result<Vec<String>, St
             Ok(exports(items, ours.as_array().ok_or("no array")?))
         }
         (Value::Array(_), Some(question)) => names(case, &question, &recorded_json, &ours, facts),
+        (Value::Object(_), Some(question)) if question.is_past => {
+            past::numbers(case, &question, &recorded_json, &ours, facts)
+        }
         (Value::Object(object), Some(question)) if object.contains_key("items") => {
             lists_of_series(&question, &recorded_json, &ours, facts)
         }
@@ -151,6 +158,7 @@ fn names(
     if of_metrics && rules::more_is_summed(&question.subject) {
         found.retain(|difference| !difference.starts_with('+'));
     }
+    found.retain(|difference| !past::is_right(question, difference));
     // "order of lists: sorted, always".
     if !ours.is_sorted() {
         found.push(format!("not sorted: {ours:?}"));
@@ -343,7 +351,8 @@ fn comparable(metric: &str, mut point: Value) -> String {
 
 /// Whether a list or a series is empty as expected.
 fn emptiness(answer: &Value, empty: bool) -> Vec<String> {
-    let items = answer.as_array().or_else(|| answer.get("metrics")?.as_array());
+    let numbers = || answer.get("metrics").or_else(|| answer.get("buckets"))?.as_array();
+    let items = answer.as_array().or_else(numbers);
     match items {
         Some(items) if items.is_empty() == empty => Vec::new(),
         _ => vec![format!(
@@ -351,6 +360,16 @@ fn emptiness(answer: &Value, empty: bool) -> Vec<String> {
             if empty { "" } else { "not " }
         )],
     }
+}
+
+/// Whether there are so many items, and one of them is empty.
+fn items(answer: &Value, count: usize, empty: Option<usize>) -> Result<Vec<String>, String> {
+    let items = answer.get("items").and_then(Value::as_array).ok_or("no items")?;
+    if items.len() != count {
+        return Ok(vec![format!("{count} items expected, got {}", items.len())]);
+    }
+    let item = empty.and_then(|place| items.get(place));
+    Ok(item.map(|item| emptiness(item, true)).unwrap_or_default())
 }
 
 fn list(value: &Value) -> Result<Vec<String>, String> {

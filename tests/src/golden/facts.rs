@@ -28,6 +28,8 @@ pub struct Facts {
     pub hostnames: BTreeMap<String, String>,
     /// System containers by node and batch.
     pub free_containers: BTreeMap<(String, Timestamp), BTreeSet<String>>,
+    /// Pods that nodes reported, with the first batch of each.
+    pub pods: BTreeMap<PodRef, Timestamp>,
     /// By namespace, pod, metric and batch: what a pod on its host's network used by its own cgroup,
     /// and what its containers' rates add up to.
     pub host_network: BTreeMap<(String, String, &'static str), BTreeMap<Timestamp, OwnAndSum>>,
@@ -60,6 +62,11 @@ impl Facts {
                 _ => None,
             });
             facts.free_containers.insert((scrape.node.clone(), scrape.batch), free.collect());
+            for reading in &scrape.readings {
+                if let What::Pod(pod) | What::PodContainer(pod, _) = &reading.what {
+                    facts.pods.entry(pod.clone()).or_insert(scrape.batch);
+                }
+            }
             if let Some(earlier) = before.insert(&scrape.node, scrape) {
                 facts.add_host_network(earlier, scrape);
             }

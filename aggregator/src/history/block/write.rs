@@ -101,6 +101,7 @@ struct Planned {
 /// A row's series.
 #[derive(Debug)]
 struct Plan {
+    /// All ticks of its series: who looks for rows by time sees no others.
     timeline: usize,
     series: Vec<Planned>,
 }
@@ -118,14 +119,14 @@ struct Tables {
 impl Tables {
     fn plan(&mut self, row: &Row) -> Result<Plan, BlockError> {
         let mut series = Vec::with_capacity(row.series.len());
-        let mut weights: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut distinct: BTreeMap<usize, &Timeline> = BTreeMap::new();
         for one in &row.series {
             let (values, ticks) = (one.values.len(), one.timeline.len());
             if values != ticks || TICKS_PER_SERIES < ticks {
                 return Err(BlockError::Uneven { values, ticks });
             }
             let timeline = self.timeline(&one.timeline);
-            *weights.entry(timeline).or_default() += 1;
+            distinct.insert(timeline, &one.timeline);
             let form = Form::of(one.what.floating(), &one.values);
             let mut before = one.values.first().map_or(0, |value| form.there(*value));
             let first = before;
@@ -139,8 +140,11 @@ impl Tables {
             let column = self.column(&one.what);
             series.push(Planned { column, timeline, form, first, differences });
         }
-        let most = weights.into_iter().max_by_key(|(_, weight)| *weight);
-        Ok(Plan { timeline: most.map_or(0, |(timeline, _)| timeline), series })
+        let timeline = match distinct.keys().next() {
+            Some(only) if distinct.len() == 1 => *only,
+            _ => self.number(&Timeline::of_all(distinct.values().copied())),
+        };
+        Ok(Plan { timeline, series })
     }
 
     fn column(&mut self, what: &Arc<What>) -> usize {
@@ -152,12 +156,19 @@ impl Tables {
     }
 
     fn timeline(&mut self, timeline: &Arc<Timeline>) -> usize {
-        let next = self.timelines.len();
-        *self.timeline_at.entry(Arc::as_ptr(timeline).addr()).or_insert_with(|| {
-            let mut bytes = Vec::new();
-            timeline.push_to(&mut bytes);
-            *self.timelines.entry(bytes).or_insert(next)
-        })
+        let at = Arc::as_ptr(timeline).addr();
+        if let Some(known) = self.timeline_at.get(&at) {
+            return *known;
+        }
+        let number = self.number(timeline);
+        self.timeline_at.insert(at, number);
+        number
+    }
+
+    fn number(&mut self, timeline: &Timeline) -> usize {
+        let (next, mut bytes) = (self.timelines.len(), Vec::new());
+        timeline.push_to(&mut bytes);
+        *self.timelines.entry(bytes).or_insert(next)
     }
 
     /// Numbers the columns in their order instead, and gives them in it.

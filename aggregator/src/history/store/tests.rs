@@ -292,7 +292,7 @@ fn app() -> Selection {
 }
 
 fn points(store: &Store, question: &Question, step_s: u64) -> Vec<(u64, Value)> {
-    let points = store.series(question, step_s, &mut Budget::default()).unwrap();
+    let points = store.series(question, step_s, &[], &mut Budget::default()).unwrap();
     points.iter().map(|point| (point.at.0, point.value)).collect()
 }
 
@@ -314,7 +314,8 @@ fn a_rate_joins_days_and_tiers_without_a_gap() {
     let joined = points(&store, &later, 3600);
     assert_eq!(joined.len(), 720 + 24);
     assert!(joined.is_sorted_by_key(|(at, _)| *at));
-    let buckets = store.clone_for_tiers().aggregate(&second, None, &mut Budget::default()).unwrap();
+    let buckets =
+        store.clone_for_tiers().aggregate(&second, None, &[], &mut Budget::default()).unwrap();
     assert_eq!(buckets[0].count(), 1440);
     assert!(!buckets[0].is_exact());
 }
@@ -344,16 +345,49 @@ fn names_with_several_uids_are_joined_and_told_apart() {
 }
 
 #[test]
+fn a_series_whose_ticks_are_not_those_of_most_is_found_by_them() {
+    let store = open(&SimulatedDisk::default());
+    let of = |name: &str, points: &[(u64, i64)]| {
+        row(pod("web", "u-1", Some("app")), metric(name, false, false), points)
+    };
+    let early = [(BEGIN, 1), (BEGIN + 60, 2)];
+    let rows = ["memory/rss", "memory/cache", "memory/swap"].map(|name| of(name, &early));
+    let late = of("memory/usage", &[(BEGIN + 120, 3), (BEGIN + 180, 4)]);
+    store.write(rows.into_iter().chain([late]).collect()).unwrap();
+    let asked = question(app(), "memory/usage", BEGIN + 120, BEGIN + 130);
+    assert_eq!(points(&store, &asked, 1), [(BEGIN + 120, Value::Integer(3))]);
+    let seen = store.lives(&app(), Tick(BEGIN), Tick(BEGIN + DAY), &mut Budget::default()).unwrap();
+    let ends: Vec<(Tick, Tick)> = seen.iter().map(|seen| (seen.first, seen.last)).collect();
+    assert_eq!(ends, [(Tick(BEGIN), Tick(BEGIN + 180))]);
+}
+
+#[test]
+fn a_percentile_is_the_value_of_the_nearest_rank() {
+    let store = open(&SimulatedDisk::default());
+    let twelve: Vec<(u64, i64)> =
+        (1..=12).zip(1..).map(|(at, value)| (BEGIN + at, value)).collect();
+    store.write(vec![usage(&twelve)]).unwrap();
+    let percentiles = |first, last| {
+        let asked = question(app(), "memory/usage", BEGIN + first, BEGIN + last);
+        let buckets = store.aggregate(&asked, None, &[], &mut Budget::default()).unwrap();
+        [50, 95, 99].map(|percent| buckets[0].percentile(percent).unwrap())
+    };
+    assert_eq!(percentiles(1, 12), [6, 11, 12].map(Value::Integer), "as recorded of Heapster");
+    assert_eq!(percentiles(1, 3), [2, 3, 3].map(Value::Integer));
+    assert_eq!(percentiles(1, 1), [1, 1, 1].map(Value::Integer));
+}
+
+#[test]
 fn an_answer_that_is_too_large_says_so() {
     let store = open(&SimulatedDisk::default());
     script().iter().for_each(|step| step.apply(&store).unwrap());
     let all = question(app(), "memory/usage", BEGIN, BEGIN + 2 * DAY);
-    let refused = store.series(&all, 60, &mut Budget::new(1 << 20, 1000)).unwrap_err();
+    let refused = store.series(&all, 60, &[], &mut Budget::new(1 << 20, 1000)).unwrap_err();
     assert!(refused.to_string().starts_with("the answer needs more than 1000 points"), "{refused}");
-    let refused = store.series(&all, 60, &mut Budget::new(100, 1 << 20)).unwrap_err();
+    let refused = store.series(&all, 60, &[], &mut Budget::new(100, 1 << 20)).unwrap_err();
     assert!(refused.to_string().starts_with("the answer needs more than 100 bytes"), "{refused}");
     let second = NonZeroU64::new(1000);
-    let refused = store.aggregate(&all, second, &mut Budget::default()).unwrap_err();
+    let refused = store.aggregate(&all, second, &[], &mut Budget::default()).unwrap_err();
     assert!(refused.to_string().contains("50000 buckets"), "{refused}");
 }
 
@@ -365,7 +399,7 @@ fn what_comes_late_is_in_answers_at_once_and_in_the_tiers_after_merging() {
     let greatest = |store: &Store| {
         let asked = question(app(), "memory/usage", BEGIN, BEGIN + DAY - 1);
         let buckets =
-            store.clone_for_tiers().aggregate(&asked, None, &mut Budget::default()).unwrap();
+            store.clone_for_tiers().aggregate(&asked, None, &[], &mut Budget::default()).unwrap();
         (buckets[0].count(), buckets[0].greatest().unwrap().0, buckets[0].is_exact())
     };
     assert_eq!(greatest(&store), (2, Value::Integer(7), false));
@@ -422,7 +456,7 @@ proptest! {
             expected.entry(start).or_default().push(*value);
         }
         for store in [store.clone_for_tiers(), store] {
-            let buckets = store.aggregate(&asked, bucket_ms, &mut Budget::default()).unwrap();
+            let buckets = store.aggregate(&asked, bucket_ms, &[], &mut Budget::default()).unwrap();
             prop_assert_eq!(buckets.len(), expected.len());
             for (bucket, (start, values)) in buckets.iter().zip(&expected) {
                 let mut values = values.clone();
@@ -435,7 +469,7 @@ proptest! {
                 prop_assert_eq!(bucket.greatest().unwrap().0, Value::Integer(values[count - 1]));
                 let median = (values[(count - 1) / 2] + values[count / 2]) as f64 / 2.0;
                 for percent in [50, 95, 99] {
-                    let exact = values[(count * percent).div_ceil(100).max(1) - 1];
+                    let exact = values[((count * percent + 50) / 100).max(1) - 1];
                     let found = bucket.percentile(percent as u64).unwrap();
                     if bucket.is_exact() {
                         prop_assert_eq!(found, Value::Integer(exact));

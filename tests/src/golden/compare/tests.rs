@@ -140,3 +140,78 @@ fn a_broken_head_is_noticed() {
     compressed.headers.insert("content-encoding", "gzip".parse().unwrap());
     wrong(&compressed);
 }
+
+const PAST: &str = "/api/v1/historical";
+const AT_START: &str = r#"{"buckets":[{"timestamp":"2026-11-23T08:43:00Z","count":3,"average":{"floatValue":7},"maximum":{"intValue":9},"percentiles":{"95":{"intValue":9}}}],"bucketSize":0}"#;
+
+/// What was recorded, as the rules make it ours.
+fn recorded(ours: &str) -> String {
+    ours.replace("floatValue", "intValue").replace("08:43:00Z", "08:43:00.000000001Z")
+}
+
+#[test]
+fn broken_buckets_are_noticed() {
+    let target = format!(
+        "{PAST}/nodes/n/metrics-aggregated/average,max,count,95-perc/memory/usage\
+         ?start=2026-11-23T08:43:00Z"
+    );
+    check(&target, &recorded(AT_START), AT_START, true);
+    for (text, by) in [
+        ("08:43:00Z", "08:43:00.000000001Z"),
+        ("\"count\":3", "\"count\":4"),
+        ("\"count\":3,", ""),
+        ("floatValue", "intValue"),
+        ("\"maximum\":{\"intValue", "\"maximum\":{\"floatValue"),
+        ("\"maximum\":{\"intValue\":9", "\"maximum\":{\"intValue\":8"),
+        ("\"95\":{\"intValue\":9", "\"95\":{\"intValue\":8"),
+        ("\"95\"", "\"99\""),
+        ("\"bucketSize\":0", "\"bucketSize\":1"),
+    ] {
+        assert!(AT_START.contains(text), "{text}");
+        check(&target, &recorded(AT_START), &AT_START.replacen(text, by, 1), false);
+    }
+    check(&target, &recorded(AT_START), r#"{"buckets":[],"bucketSize":0}"#, false);
+    let sized = AT_START.replace("\"bucketSize\":0", "\"bucketSize\":60000000000");
+    let target = target.replace('?', "?bucket=1m&");
+    check(&target, &sized.replace("float", "int"), &sized, true);
+    check(&target, &sized, &sized.replace("08:43:00", "08:44:00"), false);
+}
+
+#[test]
+fn a_broken_series_of_history_is_noticed() {
+    let target = format!("{PAST}/namespaces/s/pods/p/metrics/memory/usage");
+    let inner = format!("{target}?start=2026-11-23T08:43:00Z&end=2026-11-23T08:43:30Z");
+    broken(&inner, SERIES, ":7}", ":6}");
+    broken(&inner, SERIES, r#"{"timestamp":"2026-11-23T08:43:10Z","value":7},"#, "");
+    let more = SERIES
+        .replace("\"metrics\":[", r#""metrics":[{"timestamp":"2026-11-23T08:43:00Z","value":1},"#);
+    check(&inner, SERIES, &more, true);
+    check(&inner.replace("08:43:00Z", "08:42:59Z"), SERIES, &more, false);
+}
+
+#[test]
+fn no_data_in_history_is_an_empty_answer() {
+    let error = |text: &str, target: &str| {
+        let mut case = case(&format!("{PAST}/{target}"), text);
+        case.response.status = 500;
+        case
+    };
+    let check = |case: &Case, ours: &str, right: bool| {
+        let outcome = compare(case, &answer(ours), &Facts::default());
+        assert_eq!(outcome == Outcome::Right, right, "{ours}: {outcome:?}");
+    };
+    let empty = r#"{"metrics":[],"latestTimestamp":"0001-01-01T00:00:00Z"}"#;
+    let one = error("No results for metric \"m\" describing", "nodes/n/metrics/m");
+    check(&one, empty, true);
+    check(&one, SERIES, false);
+    let by_uid = error("No results for metric \"m\" describing", "pod-id/nobody/metrics/m");
+    check(&by_uid, empty, true);
+    check(&by_uid, SERIES, false);
+    let none = "No results for metric \"m\" describing \"(pod)ns:s/pod:q\"";
+    let two = error(none, "namespaces/s/pod-list/p,q/metrics/m");
+    check(&two, &format!("{{\"items\":[{SERIES},{empty}]}}"), true);
+    check(&two, &format!("{{\"items\":[{empty},{SERIES}]}}"), false);
+    check(&two, &format!("{{\"items\":[{empty}]}}"), false);
+    let failed = error("the disk is on fire", "nodes/n/metrics/m");
+    check(&failed, empty, false);
+}
