@@ -4,6 +4,7 @@
 //! ingest -> admission -> model (writer: unpack; roster, schema: what it means; rollup: sums)
 //!                          \-> query -> rest
 //! inventory (what only the API server knows) -> roster
+//! history (days of samples in files) -> history_command (what people do with them)
 //! ```
 
 pub mod admission;
@@ -11,6 +12,8 @@ pub mod app;
 pub mod clock;
 pub mod declared;
 pub mod history;
+pub mod history_command;
+pub mod history_dir;
 pub mod ingest;
 pub mod inventory;
 pub mod model;
