@@ -8,6 +8,7 @@
 //! store                    all files of a directory: written, merged, dropped
 //! selection, question, aggregate   who was there, series, aggregations
 //! plan, found              from which tier, and what it said
+//! snapshot, scan           the same files beside their owner, and all that they hold
 //! ```
 //! `docs/history.md` has the format, and the measurements that chose it.
 
@@ -24,9 +25,11 @@ pub mod life;
 mod plan;
 pub mod point;
 pub mod question;
+pub mod scan;
 pub mod selection;
 pub mod series;
 pub mod sketch;
+pub mod snapshot;
 pub mod store;
 pub mod tier;
 pub mod timeline;

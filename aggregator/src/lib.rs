@@ -4,6 +4,7 @@
 //! ingest -> admission -> model (writer: unpack; roster, schema: what it means; rollup: sums)
 //!                          \-> query -> rest
 //! inventory (what only the API server knows) -> roster
+//! history (days of samples in files) -> history_command (what people do with them)
 //! ```
 
 pub mod admission;
@@ -12,6 +13,7 @@ pub mod archive;
 pub mod clock;
 pub mod declared;
 pub mod history;
+pub mod history_command;
 pub mod history_dir;
 pub mod ingest;
 pub mod inventory;

@@ -1,12 +1,16 @@
 //! `tally-aggregator`: takes the streams of all agents, rolls them up, and answers over REST.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::Parser;
 use tally_aggregator::{
     app,
-    settings::{Flags, Settings},
+    history_command::{self, Streams},
+    settings::{Command, Flags, Settings},
     telemetry,
 };
 
@@ -16,7 +20,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match run(&Flags::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -24,14 +28,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: &Flags) -> anyhow::Result<()> {
+fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
+    if let Some(Command::History(asked)) = &flags.command {
+        let (mut out, mut notes) = (io::stdout(), io::stderr());
+        let is_watched = notes.is_terminal();
+        let mut streams = Streams { out: &mut out, notes: &mut notes, is_watched };
+        let mut asked = asked.clone();
+        // The flag means the same before the subcommand and after it.
+        asked.history_dir = asked.history_dir.or_else(|| flags.history_dir.clone());
+        return Ok(history_command::run(&asked, &mut streams)?);
+    }
     let settings = Settings::check(flags)?;
     telemetry::init(telemetry::filter(&flags.log)?, flags.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(app::run(settings))
+    runtime.block_on(app::run(settings))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::print_stderr, reason = "there may be no log yet, and a person is waiting")]

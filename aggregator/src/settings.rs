@@ -11,11 +11,12 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tally_proto::{limits::ENTITIES_PER_NODE, tick::Resolution};
 
 use crate::{
     history::store::Retention,
+    history_command::HistoryFlags,
     history_dir::default_history_dir,
     telemetry::{self, LogFormat},
 };
@@ -125,6 +126,17 @@ pub struct Flags {
         default_value = "text"
     )]
     pub log_format: LogFormat,
+
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What the program does instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Look at history on disk, check it, or export it; works beside a running aggregator
+    History(HistoryFlags),
 }
 
 /// What the program runs with.
@@ -367,13 +379,24 @@ mod tests {
 
     #[test]
     fn every_flag_has_a_variable_and_help() {
-        for argument in Flags::command().get_arguments() {
+        check_variables(&Flags::command(), "TALLY_AGGREGATOR");
+        Flags::command().debug_assert();
+    }
+
+    /// Variables of a subcommand's flags have its name before theirs; what is the same for several
+    /// subcommands has one variable.
+    fn check_variables(command: &clap::Command, prefix: &str) {
+        for argument in command.get_arguments() {
             let name = argument.get_id().as_str();
-            let variable = format!("TALLY_AGGREGATOR_{}", name.to_uppercase());
+            let of = if name == "history_dir" { "TALLY_AGGREGATOR" } else { prefix };
+            let variable = format!("{of}_{}", name.to_uppercase());
             assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(&*variable));
             assert!(argument.get_help().is_some(), "{name}");
         }
-        Flags::command().debug_assert();
+        for command in command.get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            check_variables(command, &format!("{prefix}_{}", command.get_name().to_uppercase()));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the whole-program tests and load programs share.
 
+pub mod compare;
 pub mod golden;
 pub mod history;
 pub mod known_loads;

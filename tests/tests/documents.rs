@@ -64,29 +64,42 @@ fn flags() {
         tally_agent::settings::Flags::command(),
         tally_tests::swarm::arguments::Arguments::command(),
     ] {
-        write!(
-            text,
-            "\n## {}\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n",
-            command.get_name()
-        )
-        .unwrap();
-        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-            let Some(flag) = argument.get_long() else { continue };
-            let variable = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
-            let defaults: Vec<_> =
-                argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-            let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-            writeln!(
-                text,
-                "| `--{flag}` | {} | {} | {} |",
-                variable.unwrap_or_default(),
-                defaults.join(" "),
-                help.replace('\n', " ").replace('|', "\\|"),
-            )
-            .unwrap();
-        }
+        push_flags(&command, command.get_name(), &mut text);
     }
     check("flags.md", &text);
+}
+
+/// A table of a command's flags, and those of its subcommands.
+fn push_flags(command: &clap::Command, name: &str, text: &mut String) {
+    write!(text, "\n## {name}\n\n").unwrap();
+    if name != command.get_name() {
+        writeln!(text, "{}.\n", command.get_about().unwrap()).unwrap();
+    }
+    let arguments: Vec<_> = command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set() && argument.get_long().is_some())
+        .collect();
+    if !arguments.is_empty() {
+        text.push_str("| flag | variable | default | meaning |\n|---|---|---|---|\n");
+    }
+    for argument in arguments {
+        let variable = argument.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
+        let defaults: Vec<_> =
+            argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        writeln!(
+            text,
+            "| `--{}` | {} | {} | {} |",
+            argument.get_long().unwrap_or_default(),
+            variable.unwrap_or_default(),
+            defaults.join(" "),
+            help.replace('\n', " ").replace('|', "\\|"),
+        )
+        .unwrap();
+    }
+    for subcommand in command.get_subcommands() {
+        push_flags(subcommand, &format!("{name} {}", subcommand.get_name()), text);
+    }
 }
 
 fn unit(unit: Unit) -> &'static str {

@@ -12,7 +12,6 @@ use tally_proto::tick::Tick;
 use super::{
     error::{Budget, HistoryError},
     file::{Tier, Window},
-    found::damaged_tier,
     plan::{Piece, plan},
     point::{Point, Value},
     question::{Question, days},
@@ -222,7 +221,7 @@ impl Store {
                 fault = sketch.add_to(spread).err().or(fault.take());
             });
         })?;
-        fault.map_or(Ok(()), |source| Err(damaged_tier(source)))?;
+        fault.map_or(Ok(()), |source| Err(HistoryError::of_sketch(source)))?;
         let mut buckets: Vec<Bucket> = buckets.into_values().collect();
         buckets.iter_mut().for_each(Bucket::close);
         Ok(buckets)

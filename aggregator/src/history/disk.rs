@@ -3,6 +3,7 @@
 //! Everything else of history asks this trait, so that a simulated disk can crash after every
 //! single write.
 
+pub mod read_only;
 pub mod real;
 pub mod simulated;
 

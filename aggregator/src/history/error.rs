@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use super::{block::BlockError, file::FileName};
+use super::{block::BlockError, codec::Malformed, file::FileName};
 
 /// Why history can't be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,12 @@ pub enum HistoryError {
         /// The newest known.
         known: u32,
     },
+    /// A directory in which files came and went each time that it was looked at.
+    #[error("the files of the directory changed {looks} times while they were opened: try again")]
+    Restless {
+        /// How often it was looked at.
+        looks: usize,
+    },
     /// A question that would read more than one may.
     #[error("the answer needs more than {limit} {what}: ask for a shorter range or larger buckets")]
     TooMuch {
@@ -76,6 +82,16 @@ impl HistoryError {
 
     pub(super) fn damaged(name: &FileName, what: &'static str) -> Self {
         Self::Damaged { name: name.to_string(), what }
+    }
+
+    /// A sketch of a coarser tier that is not one.
+    pub fn of_sketch(source: Malformed) -> Self {
+        Self::Block { name: "a coarser tier".to_owned(), source: source.into() }
+    }
+
+    /// Whether a file that was there is there no longer.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether the disk is full: the one fault that may pass by itself.

@@ -13,6 +13,7 @@
 
 pub mod index;
 pub mod read;
+mod verify;
 pub mod write;
 
 use std::fmt;
@@ -65,7 +66,8 @@ impl Tier {
         }
     }
 
-    fn word(self) -> &'static str {
+    /// As names of files say it.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Raw => "raw",
             Self::FiveMinutes => "5m",

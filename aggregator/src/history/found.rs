@@ -8,7 +8,6 @@ use tally_proto::{
 };
 
 use super::{
-    codec::Malformed,
     error::{Budget, HistoryError},
     file::{Tier, read::OpenBlock},
     join::join,
@@ -198,7 +197,7 @@ impl Found {
                         each(key, summary, sketch);
                     }
                 });
-                given.map_err(damaged_tier)?;
+                given.map_err(HistoryError::of_sketch)?;
                 budget.points(count)?;
             }
         }
@@ -234,11 +233,6 @@ impl Found {
         };
         Point { at: summary.at, value }
     }
-}
-
-/// A coarser tier's sketch that is not one.
-pub(super) fn damaged_tier(source: Malformed) -> HistoryError {
-    HistoryError::Block { name: "a coarser tier".to_owned(), source: source.into() }
 }
 
 /// Milliseconds since the start, at each reading.

@@ -161,6 +161,17 @@ impl Section {
         Ok(Self { entries, streams })
     }
 
+    /// How many series of metrics the row of a section has, by the section's first bytes.
+    pub fn count_series(mut head: &[u8], columns: &Columns) -> Result<usize, BlockError> {
+        let count = take_at_most(&mut head, columns.whats.len(), "the series of a row")?;
+        // The read offset is the first column of all: where a row has it, nothing is left out
+        // before its first series.
+        let has_offset = columns.whats.first().is_some_and(|what| **what == What::ReadOffset)
+            && 0 < count
+            && take_at_most(&mut head, COLUMNS, "a column")? == 0;
+        Ok(if has_offset { count - 1 } else { count })
+    }
+
     /// What each series of the row is, by place.
     pub fn whats<'a>(&'a self, columns: &'a Columns) -> impl Iterator<Item = &'a Arc<What>> {
         self.entries.iter().filter_map(|entry| columns.whats.get(entry.column))

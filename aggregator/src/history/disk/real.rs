@@ -12,7 +12,7 @@ use std::{
 use super::{Disk, NewFile, OldFile};
 
 /// Name of the file that is locked; it holds the owner's process id.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// A directory that can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -68,19 +68,24 @@ impl Directory {
     }
 }
 
+/// Names of the files of a directory, but for the lock.
+pub(super) fn file_names(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string()
+            && name != LOCK
+            && entry.file_type()?.is_file()
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 impl Disk for Directory {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if let Ok(name) = entry.file_name().into_string()
-                && name != LOCK
-                && entry.file_type()?.is_file()
-            {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        file_names(&self.path)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
@@ -123,8 +128,9 @@ impl NewFile for Appended {
     }
 }
 
+/// An open file.
 #[derive(Debug)]
-struct Opened(File);
+pub(super) struct Opened(pub(super) File);
 
 impl OldFile for Opened {
     fn length(&self) -> io::Result<u64> {

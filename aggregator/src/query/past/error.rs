@@ -34,7 +34,8 @@ impl From<HistoryError> for PastError {
             HistoryError::Disk { .. }
             | HistoryError::Block { .. }
             | HistoryError::Damaged { .. }
-            | HistoryError::Newer { .. } => Self::Fault(error),
+            | HistoryError::Newer { .. }
+            | HistoryError::Restless { .. } => Self::Fault(error),
         }
     }
 }

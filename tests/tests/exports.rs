@@ -1,0 +1,84 @@
+//! Exports of history, read by programs of others: the OpenMetrics parser of Prometheus' client and
+//! pyarrow, which `tests/setup/install-readers` installs.
+#![allow(clippy::unwrap_used, reason = "a test that breaks here has found something")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
+
+use clap::Parser;
+use tally_aggregator::{
+    history::{cache::Cache, disk::real::Directory, store::Store},
+    history_command::{self, Streams},
+    settings::{self, Flags},
+};
+use tally_proto::tick::Tick;
+use tally_tests::{
+    history::{recorded, swarm::Player},
+    swarm::shape::Shape,
+};
+
+/// The python that has the readers, if it is there.
+fn python() -> Option<PathBuf> {
+    let lab = std::env::var_os("TALLY_LAB")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/tally-lab")))?;
+    Some(lab.join("readers/bin/python")).filter(|python| python.exists())
+}
+
+/// A day of a node with what its pods do, and its coarser tiers.
+fn write(folder: &Path) {
+    let directory = Directory::take(folder, 1).unwrap();
+    let (store, _) = Store::open(Arc::new(directory), Cache::default()).unwrap();
+    let shape = Shape {
+        seed: 3,
+        nodes: 2,
+        pods: 3,
+        containers: 2,
+        free_containers: 2,
+        metrics: 15,
+        churn_ppm: 0,
+        resolution_s: 300,
+    };
+    let mut player = Player::new(shape, 1, Tick(recorded::BEGIN)).unwrap();
+    for _ in 0..2 {
+        store.write(player.rows(144).unwrap()).unwrap();
+    }
+    while store.merge(Tick(recorded::BEGIN + 2 * 86_400)).unwrap().is_some() {}
+}
+
+fn export(history: &Path, tier: &str, format: &str, to: &Path) {
+    let (history, to) = (history.to_str().unwrap(), to.to_str().unwrap());
+    let arguments = ["tally-aggregator", "history", "export", "--history-dir", history];
+    let asked = ["--format", format, "--tier", tier, "--output", to];
+    let flags = Flags::parse_from(arguments.iter().chain(&asked));
+    let Some(settings::Command::History(asked)) = flags.command else { panic!("no command") };
+    let (mut out, mut notes) = (Vec::new(), Vec::new());
+    let mut streams = Streams { out: &mut out, notes: &mut notes, is_watched: false };
+    history_command::run(&asked, &mut streams).unwrap();
+}
+
+#[test]
+fn others_read_the_samples_that_are_exported() {
+    let Some(python) = python() else {
+        println!("SKIPPED: no readers of exports: run tests/setup/install-readers first");
+        return;
+    };
+    let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/check");
+    let (history, exports) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    write(history.path());
+    for tier in ["raw", "1h"] {
+        let files = ["csv", "parquet", "openmetrics"].map(|format| {
+            let file = exports.path().join(format!("{tier}.{format}"));
+            export(history.path(), tier, format, &file);
+            file
+        });
+        let checked = Command::new(&python).arg(&check).args(&files).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout);
+        let complaint = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{tier}: {said}{complaint}");
+        println!("{tier}: {said}");
+    }
+}
