@@ -72,26 +72,48 @@ impl Meaning {
     }
 }
 
+/// An entity in one of its lives.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// When it began, if known.
+    pub start: Option<UnixMs>,
+    /// What the entity is.
+    pub what: Declared,
+}
+
 /// Everything a stream has declared and not retired. Cloning shares all of it; what is declared
 /// later is not seen by the clone.
 #[derive(Clone, Debug, Default)]
 pub struct Declarations {
-    entities: Arc<Vec<Option<Arc<EntityDeclaration>>>>,
+    /// By number. Apart from it there would be as many pointers, and room for each to be rounded up.
+    entities: Arc<Vec<Option<Life>>>,
     columns: Arc<Vec<Option<Arc<Meaning>>>>,
 }
 
 impl Declarations {
-    /// Takes one entity's declaration. Paths of cgroups are the longest texts there are, so the
+    /// Takes declarations of entities. Paths of cgroups are the longest texts there are, so the
     /// path of what has a name is not kept.
-    pub fn declare_entity(&mut self, mut declared: EntityDeclaration) {
-        self.forget_needless_path(&mut declared.what);
-        let index = index(declared.number.0);
+    pub fn declare_entities(&mut self, said: Vec<EntityDeclaration>) {
+        let Some(last) = said.iter().map(|declared| index(declared.number.0)).max() else { return };
         let entities = Arc::make_mut(&mut self.entities);
-        if entities.len() <= index {
-            entities.resize(index + 1, None);
+        if entities.len() <= last {
+            entities.resize(last + 1, None);
         }
-        if let Some(place) = entities.get_mut(index) {
-            *place = Some(Arc::new(declared));
+        for EntityDeclaration { number, start, mut what } in said {
+            self.forget_needless_path(&mut what);
+            let entities = Arc::make_mut(&mut self.entities);
+            if let Some(place) = entities.get_mut(index(number.0)) {
+                *place = Some(Life { start, what });
+            }
+        }
+    }
+
+    /// Lets go of the room for what may be declared later: a stream declares most of what it ever
+    /// will in its first messages.
+    pub fn shrink(&mut self) {
+        // Where it is shared it was cloned, without room, or shrunk before.
+        if let Some(entities) = Arc::get_mut(&mut self.entities) {
+            entities.shrink_to_fit();
         }
     }
 
@@ -139,7 +161,12 @@ impl Declarations {
 
     /// All of it as one declaration, pods before the containers that name them.
     pub fn all(&self) -> message::Declarations {
-        let entities = || self.entities.iter().flatten().map(|entity| (**entity).clone());
+        let entities = || {
+            (0..).zip(self.entities.iter()).filter_map(|(number, life)| {
+                let Life { start, what } = life.as_ref()?.clone();
+                Some(EntityDeclaration { number: EntityNumber(number), start, what })
+            })
+        };
         let is_container =
             |entity: &EntityDeclaration| matches!(entity.what, Declared::PodContainer { .. });
         let others = entities().filter(|entity| !is_container(entity));
@@ -164,9 +191,10 @@ impl Declarations {
     /// What leads from these to `now`, for one who has heard of these alone.
     pub fn change_to(&self, now: &Self) -> message::Declarations {
         let mut said = now.all();
-        let gone = |entity: &&Arc<EntityDeclaration>| now.entity(entity.number).is_none();
-        said.retired =
-            self.entities.iter().flatten().filter(gone).map(|entity| entity.number).collect();
+        let declared = (0..).map(EntityNumber).zip(self.entities.iter());
+        let gone =
+            declared.filter(|(number, life)| life.is_some() && now.entity(*number).is_none());
+        said.retired = gone.map(|(number, _)| number).collect();
         said
     }
 
@@ -176,7 +204,7 @@ impl Declarations {
     }
 
     /// What a row is.
-    pub fn entity(&self, number: EntityNumber) -> Option<&Arc<EntityDeclaration>> {
+    pub fn entity(&self, number: EntityNumber) -> Option<&Life> {
         self.entities.get(index(number.0))?.as_ref()
     }
 
@@ -190,21 +218,23 @@ impl Declarations {
         self.columns.get(index(number.0))?.as_ref()
     }
 
-    /// The row that is the same entity in the same life as `declared` of `theirs`, which may be
-    /// another stream with other numbers.
-    pub fn same_life(&self, declared: &EntityDeclaration, theirs: &Self) -> Option<EntityNumber> {
+    /// The row that is the same entity in the same life as the row `number` of `theirs`, which may
+    /// be another stream with other numbers.
+    pub fn same_life(&self, number: EntityNumber, theirs: &Self) -> Option<EntityNumber> {
+        let theirs = (theirs.entity(number)?, theirs);
+        let same = |mine: &Life| is_same_life((mine, self), theirs);
         // Streams number things the same way again and again, so the same number comes first.
-        let same = |mine: &&Arc<EntityDeclaration>| is_same_life(mine, self, declared, theirs);
-        let candidate = self.entity(declared.number).filter(same);
-        candidate.or_else(|| self.entities.iter().flatten().find(same)).map(|mine| mine.number)
+        if self.entity(number).is_some_and(same) {
+            return Some(number);
+        }
+        let place = self.entities.iter().position(|mine| mine.as_ref().is_some_and(same))?;
+        u32::try_from(place).ok().map(EntityNumber)
     }
 }
 
 fn is_same_life(
-    mine: &EntityDeclaration,
-    my_table: &Declarations,
-    other: &EntityDeclaration,
-    other_table: &Declarations,
+    (mine, my_table): (&Life, &Declarations),
+    (other, other_table): (&Life, &Declarations),
 ) -> bool {
     if mine.start != other.start {
         return false;
@@ -218,7 +248,7 @@ fn is_same_life(
         ) => {
             let pods = (my_table.entity(*pod_a), other_table.entity(*pod_b));
             (id_a, name_a, path_a) == (id_b, name_b, path_b)
-                && matches!(pods, (Some(a), Some(b)) if is_same_life(a, my_table, b, other_table))
+                && matches!(pods, (Some(a), Some(b)) if is_same_life((a, my_table), (b, other_table)))
         }
         (
             Declared::FreeContainer { name: name_a, id: id_a, path: path_a, .. },
@@ -230,4 +260,30 @@ fn is_same_life(
 
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entity_with_few_words_takes_little_room() {
+        // There are a million of them; what a field more costs should be seen.
+        assert_eq!(size_of::<Option<Life>>(), 72);
+    }
+
+    #[test]
+    fn room_for_later_declarations_is_given_back() {
+        let mut declarations = Declarations::default();
+        for number in 0..5 {
+            declarations.declare_entities(vec![EntityDeclaration {
+                number: EntityNumber(number),
+                start: None,
+                what: Declared::Node,
+            }]);
+        }
+        declarations.shrink();
+        assert_eq!(declarations.entities.capacity(), 5);
+        assert!(declarations.entity(EntityNumber(4)).is_some());
+    }
 }

@@ -3,12 +3,18 @@
 
 mod evaluate;
 pub mod export;
+mod key_list;
 mod names;
 pub mod past;
 mod sums;
 
-use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+};
 
+use bytes::Bytes;
 use tally_proto::{
     entity::Entity,
     metric::{Labels, MetricName},
@@ -16,10 +22,11 @@ use tally_proto::{
     tick::Tick,
 };
 
+use self::key_list::{KeyList, Present};
 pub use crate::point::{Point, Value};
 use crate::{
     declared::MetricKey,
-    model::{Model, directory::Namespace, node::NodeSlot, past::View},
+    model::{self, Model, directory::Namespace, node::NodeSlot, past::View},
 };
 
 /// Ticks from `first` to `last`, both included.
@@ -45,12 +52,13 @@ impl TickRange {
 #[derive(Clone, Debug)]
 pub struct Queries {
     model: Arc<Model>,
+    key_list: Arc<Mutex<KeyList>>,
 }
 
 impl Queries {
     /// Questions to `model`.
     pub fn new(model: Arc<Model>) -> Self {
-        Self { model }
+        Self { model, key_list: Arc::default() }
     }
 
     /// The newest tick that any frame brought; `None` before the first.
@@ -114,28 +122,14 @@ impl Queries {
         free.iter().map(|container| container.name.clone()).collect()
     }
 
-    /// Every entity of recent frames, cluster and namespaces included.
-    pub fn keys(&self) -> Vec<Entity> {
-        let mut keys = Vec::new();
-        for node in self.recent_nodes() {
-            keys.push(Entity::Node(node.name.clone()));
-            let Some(schema) = node.schema() else { continue };
-            let roster = &schema.roster;
-            let free = roster.free_containers.iter();
-            keys.extend(free.map(|one| Entity::FreeContainer(node.name.clone(), one.name.clone())));
-            for pod in &roster.pods {
-                let (namespace, name) = (&pod.key.namespace, &pod.key.name);
-                keys.push(Entity::Pod(namespace.clone(), name.clone()));
-                keys.extend(pod.containers.iter().map(|container| {
-                    Entity::PodContainer(namespace.clone(), name.clone(), container.name.clone())
-                }));
-            }
-        }
-        keys.extend(self.namespaces().into_iter().map(Entity::Namespace));
-        if !keys.is_empty() {
-            keys.push(Entity::Cluster);
-        }
-        keys
+    /// Every entity of recent frames, cluster and namespaces included, sorted.
+    pub fn keys(&self) -> BTreeSet<Entity> {
+        self.present().iter().flat_map(key_list::keys).collect()
+    }
+
+    /// The same as a JSON array of texts, sorted as such. Takes long only the first time.
+    pub fn key_list(&self) -> Bytes {
+        model::lock(&self.key_list).update(self.present())
     }
 
     /// Names of the unlabelled metrics that `entity` has in the window, sorted.
@@ -220,6 +214,12 @@ impl Queries {
 
     fn recent_since(&self) -> Tick {
         self.newest_tick().map_or(Tick(u64::MAX), |newest| self.model.recent(newest))
+    }
+
+    fn present(&self) -> Vec<Present> {
+        let nodes = self.recent_nodes().into_iter();
+        let roster = |node: &NodeSlot| Some(Arc::clone(&node.schema()?.roster));
+        nodes.filter_map(|node| Some((node.name.clone(), roster(&node)?))).collect()
     }
 
     fn recent_nodes(&self) -> Vec<Arc<NodeSlot>> {

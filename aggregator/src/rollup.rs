@@ -127,6 +127,8 @@ impl Plan {
             }
         }
         let constants = constants(&schema.roster, &namespaces);
+        namespaces.shrink_to_fit();
+        columns.shrink_to_fit();
         Self { namespaces, columns, counted: counters, constants }
     }
 

@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tally_proto::{
-    declaration::{Declared, EntityDeclaration, EntityNumber, PodKey},
+    declaration::{Declared, EntityNumber, PodKey},
     name::{CgroupPath, ContainerName, NodeName, PodUid},
     tick::UnixMs,
 };
 
 use crate::{
-    declared::Declarations,
+    declared::{Declarations, Life},
     inventory::{ContainerRecord, Inventory, NodeRecord, PodRecord},
 };
 
@@ -90,10 +90,11 @@ impl Roster {
         let (pods, free) = (BTreeMap::new(), BTreeMap::new());
         let mut building = Building { inventory, declarations, pods, free };
         let mut own = None;
-        let declared = || rows.iter().filter_map(|number| declarations.entity(*number));
+        let declared =
+            || rows.iter().filter_map(|number| Some((*number, declarations.entity(*number)?)));
         for entity in declared() {
-            match &entity.what {
-                Declared::Node => own = Some(entity.number),
+            match &entity.1.what {
+                Declared::Node => own = Some(entity.0),
                 Declared::Pod { uid, key, path } => {
                     building.add_pod(entity, uid, key.as_ref(), path.as_ref());
                 }
@@ -152,14 +153,14 @@ impl Building<'_> {
 
     fn add_pod(
         &mut self,
-        entity: &EntityDeclaration,
+        (row, life): (EntityNumber, &Life),
         uid: &PodUid,
         key: Option<&PodKey>,
         path: Option<&CgroupPath>,
     ) {
         let by_uid = self.inventory.pod_of_uid(uid);
         let Some(key) = key.or(by_uid.map(|record| &record.key)) else {
-            return self.add_free(entity, None, path);
+            return self.add_free((row, life), None, path);
         };
         // The node's uid of a static pod is not the API's, so the name decides.
         let record = by_uid.or_else(|| self.inventory.pod(key)).cloned();
@@ -168,18 +169,18 @@ impl Building<'_> {
             uid: record.as_ref().map_or(uid, |record| &record.uid).clone(),
             namespace_uid: self.inventory.namespace_uid(&key.namespace).cloned(),
             record,
-            row: entity.number,
+            row,
             containers: Vec::new(),
         };
         // Two pods of one name: the later start is the one that runs.
-        let later = |known: &Pod| entity.start < self.start(known.row);
+        let later = |known: &Pod| life.start < self.start(known.row);
         if !self.pods.get(key).is_some_and(later) {
             self.pods.insert(key.clone(), pod);
         }
     }
 
-    fn add_pod_container(&mut self, entity: &EntityDeclaration) {
-        let Declared::PodContainer { pod, name, id, path, sandbox: false, image: _ } = &entity.what
+    fn add_pod_container(&mut self, (row, life): (EntityNumber, &Life)) {
+        let Declared::PodContainer { pod, name, id, path, sandbox: false, image: _ } = &life.what
         else {
             return;
         };
@@ -194,26 +195,26 @@ impl Building<'_> {
             let known = record.and_then(|place| records.get(place));
             let name = name.clone().or_else(|| known.map(|record| record.name.clone()))?;
             let record = record.and_then(|place| u32::try_from(place).ok());
-            Some((owner, PodContainer { name, row: Some(entity.number), record }))
+            Some((owner, PodContainer { name, row: Some(row), record }))
         });
         match named {
             Some((owner, container)) => {
                 insert_container(&mut owner.containers, container, self.declarations);
             }
-            None => self.add_free(entity, None, path.as_ref()),
+            None => self.add_free((row, life), None, path.as_ref()),
         }
     }
 
     fn add_free(
         &mut self,
-        entity: &EntityDeclaration,
+        (row, life): (EntityNumber, &Life),
         name: Option<&ContainerName>,
         path: Option<&CgroupPath>,
     ) {
         let by_path = || path.and_then(|path| ContainerName::parse(path.as_str()).ok());
         let Some(name) = name.cloned().or_else(by_path) else { return };
-        let container = FreeContainer { name, row: entity.number };
-        let later = |known: &FreeContainer| entity.start < self.start(known.row);
+        let container = FreeContainer { name, row };
+        let later = |known: &FreeContainer| life.start < self.start(known.row);
         if !self.free.get(&container.name).is_some_and(later) {
             self.free.insert(container.name.clone(), container);
         }

@@ -61,8 +61,7 @@ impl Schema {
 
     /// The row here that is the same entity in the same life as a row of another schema.
     pub fn row_of(&self, theirs: &Schema, number: EntityNumber) -> Option<EntityNumber> {
-        let declared = theirs.declarations.entity(number)?;
-        self.declarations.same_life(declared, &theirs.declarations)
+        self.declarations.same_life(number, &theirs.declarations)
     }
 
     /// What the column at a layout's index is.

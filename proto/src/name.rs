@@ -1,8 +1,13 @@
 //! Names, each with a type of its own, checked once where it enters.
+//!
+//! An aggregator keeps several for each of a million entities, so a name is one pointer: its
+//! length is with its text.
 
 mod id;
 
-use std::{borrow::Borrow, collections::HashSet, fmt, ops::Deref, sync::Arc};
+use std::{borrow::Borrow, collections::HashSet, fmt, ops::Deref};
+
+use arcstr::ArcStr;
 
 pub use self::id::{ContainerId, PodUid};
 use crate::limits::{IMAGE_BYTES, NAME_BYTES, PATH_BYTES};
@@ -26,7 +31,7 @@ pub enum BadName {
     Control,
 }
 
-fn checked(text: &str, most: usize) -> Result<Arc<str>, BadName> {
+fn checked(text: &str, most: usize) -> Result<ArcStr, BadName> {
     if text.is_empty() {
         return Err(BadName::Empty);
     }
@@ -41,21 +46,21 @@ fn checked(text: &str, most: usize) -> Result<Arc<str>, BadName> {
 
 /// Texts that many names have, each kept once.
 #[derive(Debug, Default)]
-pub struct Names(HashSet<Arc<str>>);
+pub struct Names(HashSet<ArcStr>);
 
 impl Names {
-    fn share(&mut self, text: &mut Arc<str>) {
+    fn share(&mut self, text: &mut ArcStr) {
         match self.0.get(text) {
-            Some(known) => *text = Arc::clone(known),
+            Some(known) => *text = ArcStr::clone(known),
             None => {
-                self.0.insert(Arc::clone(text));
+                self.0.insert(ArcStr::clone(text));
             }
         }
     }
 
     /// Forgets what nobody else has any longer.
     pub fn sweep(&mut self) {
-        self.0.retain(|text| 1 < Arc::strong_count(text));
+        self.0.retain(|text| ArcStr::strong_count(text).is_none_or(|holders| 1 < holders));
     }
 }
 
@@ -63,7 +68,7 @@ macro_rules! names {
     ($($(#[$doc:meta])* $name:ident: $most:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl $name {
             /// Checks the text: not empty, not too long, no control characters.
@@ -137,7 +142,7 @@ mod tests {
             name
         };
         let (first, second) = (shared(&mut names), shared(&mut names));
-        assert!(Arc::ptr_eq(&first.0, &second.0));
+        assert!(ArcStr::ptr_eq(&first.0, &second.0));
         drop(first);
         names.sweep();
         assert_eq!(names.0.len(), 1);

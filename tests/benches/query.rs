@@ -2,7 +2,7 @@
 
 use std::{hint::black_box, ops::ControlFlow, sync::Arc, time::Duration};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tally_aggregator::{
     model::Model,
     query::{Queries, TickRange},
@@ -19,8 +19,33 @@ use tally_tests::swarm::{names, node::Node, shape::Shape};
 const NODES: u32 = 1000;
 const TICKS: u64 = 17;
 
-/// A full window of 1,000 nodes.
-fn filled() -> Queries {
+/// Pods of a million that are replaced at each tick: nine of the 30,000.
+const CHURN_PPM: u64 = 300;
+
+/// 1,000 nodes, and the model that they deliver to.
+struct Cluster {
+    model: Arc<Model>,
+    nodes: Vec<Node>,
+    ticks: u64,
+}
+
+impl Cluster {
+    /// Every node delivers the next tick.
+    fn deliver(&mut self) {
+        for node in &mut self.nodes {
+            let slot = self.model.node(&node.name);
+            let mut writer = slot.writer();
+            let said = node.say(Tick(2_000_000_000 + self.ticks));
+            self.model.declare(&mut writer, said.declarations.unwrap_or_default());
+            let applied = self.model.apply(&slot, &mut writer, Run(1), &said.frame, UnixMs(0));
+            applied.expect("well formed");
+        }
+        self.ticks += 1;
+    }
+}
+
+/// A full window.
+fn filled(churn_ppm: u64) -> Cluster {
     let shape = Shape {
         seed: 1,
         nodes: NODES,
@@ -28,28 +53,43 @@ fn filled() -> Queries {
         containers: 2,
         free_containers: 4,
         metrics: 15,
-        churn_ppm: 0,
+        churn_ppm,
         resolution_s: 1,
     };
     let resolution = Resolution::from_seconds(1).expect("1 s is one");
     let model = Arc::new(Model::new(resolution, 15_000));
-    for number in 0..NODES {
-        let mut node = Node::new(shape, number).expect("names are valid");
+    let node = |number| Node::new(shape, number).expect("names are valid");
+    let nodes: Vec<Node> = (0..NODES).map(node).collect();
+    for node in &nodes {
         let slot = model.node(&node.name);
-        let mut writer = slot.writer();
-        writer.begin_stream(BootId([0; 16]), UnixMs(0), 0).expect("nobody speaks");
-        for tick in 0..TICKS {
-            let said = node.say(Tick(2_000_000_000 + tick));
-            model.declare(&mut writer, said.declarations.unwrap_or_default());
-            model.apply(&slot, &mut writer, Run(1), &said.frame, UnixMs(0)).expect("well formed");
-        }
+        slot.writer().begin_stream(BootId([0; 16]), UnixMs(0), 0).expect("nobody speaks");
     }
-    model.advance(UnixMs(i64::MAX));
-    Queries::new(model)
+    let mut cluster = Cluster { model, nodes, ticks: 0 };
+    (0..TICKS).for_each(|_| cluster.deliver());
+    cluster.model.advance(UnixMs(i64::MAX));
+    cluster
+}
+
+/// Every name, when none has changed, when some have, and for the first time.
+fn key_list(criterion: &mut Criterion) {
+    let mut cluster = filled(CHURN_PPM);
+    let model = Arc::clone(&cluster.model);
+    let queries = Queries::new(Arc::clone(&model));
+    let mut group = criterion.benchmark_group("list of every key");
+    group.sample_size(10);
+    group.bench_function("unchanged", |bench| bench.iter(|| queries.key_list()));
+    group.bench_function("nine pods replaced", |bench| {
+        let next = || cluster.deliver();
+        bench.iter_batched(next, |()| queries.key_list(), BatchSize::PerIteration);
+    });
+    group.bench_function("anew", |bench| {
+        bench.iter(|| Queries::new(Arc::clone(&model)).key_list());
+    });
+    group.finish();
 }
 
 fn query(criterion: &mut Criterion) {
-    let queries = filled();
+    let queries = Queries::new(filled(0).model);
     let namespace = names::namespace(0);
     let pod = queries.pods(&namespace).pop().expect("30,000 pods are in 30 namespaces");
     let of_namespace = queries.namespaces().into_iter().find(|name| **name == *namespace);
@@ -96,6 +136,6 @@ fn query(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3)).sample_size(20);
-    targets = query
+    targets = key_list, query
 }
 criterion_main!(benches);

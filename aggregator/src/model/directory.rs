@@ -34,7 +34,16 @@ pub struct Namespace {
     /// Its sums.
     pub sums: SharedSums,
     /// The nodes of each pod.
-    pub pods: RwLock<BTreeMap<PodName, Vec<Place>>>,
+    pub pods: RwLock<BTreeMap<PodName, Places>>,
+}
+
+/// The nodes that a pod is or was on: most are on one for all of their lives.
+#[derive(Debug)]
+pub enum Places {
+    /// Only one.
+    One(Place),
+    /// Several, or none any longer.
+    Many(Box<[Place]>),
 }
 
 /// One node that a pod is or was on.
@@ -54,35 +63,35 @@ impl Namespace {
 
     /// The nodes that a pod is or was on.
     pub fn places(&self, pod: &str) -> Vec<Place> {
-        super::read(&self.pods).get(pod).cloned().unwrap_or_default()
+        super::read(&self.pods).get(pod).map(|places| places.all().to_vec()).unwrap_or_default()
     }
 
     /// Names of the pods that a node has delivered since `recent`, sorted.
     pub fn present_pods(&self, recent: Tick) -> Vec<PodName> {
         let pods = super::read(&self.pods);
-        let present = pods.iter().filter(|(_, places)| is_present(places, recent));
+        let present = pods.iter().filter(|(_, places)| places.is_present(recent));
         present.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether it has such a pod.
     pub fn has_present_pod(&self, recent: Tick) -> bool {
-        super::read(&self.pods).values().any(|places| is_present(places, recent))
+        super::read(&self.pods).values().any(|places| places.is_present(recent))
     }
 
     fn come(&self, pod: &PodName, node: &Arc<NodeSlot>) {
         let mut pods = super::write(&self.pods);
-        // Most pods are on one node for all of their lives.
-        let places = pods.entry(pod.clone()).or_insert_with(|| Vec::with_capacity(1));
-        match places.iter_mut().find(|place| Arc::ptr_eq(&place.node, node)) {
-            Some(place) => place.gone = None,
-            None => places.push(Place { node: Arc::clone(node), gone: None }),
+        let place = Place { node: Arc::clone(node), gone: None };
+        match pods.get_mut(pod) {
+            Some(places) => places.add(place),
+            None => {
+                pods.insert(pod.clone(), Places::One(place));
+            }
         }
     }
 
     fn go(&self, pod: &PodName, node: &Arc<NodeSlot>, tick: Tick) {
         let mut pods = super::write(&self.pods);
-        let places = pods.get_mut(pod).into_iter().flatten();
-        for place in places.filter(|place| Arc::ptr_eq(&place.node, node)) {
+        if let Some(place) = pods.get_mut(pod).and_then(|places| places.on(node)) {
             place.gone = Some(tick);
         }
     }
@@ -95,8 +104,7 @@ impl Namespace {
                 Some(gone) => oldest <= gone,
                 // Before a node's first frame is stored its newest tick is 0.
                 None => place.node.newest() == Tick(0) || oldest <= place.node.newest(),
-            });
-            !places.is_empty()
+            })
         });
         !pods.is_empty()
     }
@@ -109,8 +117,46 @@ impl Place {
     }
 }
 
-fn is_present(places: &[Place], recent: Tick) -> bool {
-    places.iter().any(|place| place.is_present(recent))
+impl Places {
+    fn all(&self) -> &[Place] {
+        match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Many(places) => places,
+        }
+    }
+
+    fn is_present(&self, recent: Tick) -> bool {
+        self.all().iter().any(|place| place.is_present(recent))
+    }
+
+    fn on(&mut self, node: &Arc<NodeSlot>) -> Option<&mut Place> {
+        let places = match self {
+            Self::One(place) => std::slice::from_mut(place),
+            Self::Many(places) => places,
+        };
+        places.iter_mut().find(|place| Arc::ptr_eq(&place.node, node))
+    }
+
+    /// Adds a place, or takes it for the one on the same node.
+    fn add(&mut self, new: Place) {
+        match self.on(&new.node) {
+            Some(known) => *known = new,
+            None => *self = Self::Many(self.all().iter().cloned().chain([new]).collect()),
+        }
+    }
+
+    /// Forgets the places that are not to `keep`. Whether any remains.
+    fn retain(&mut self, keep: impl Fn(&Place) -> bool) -> bool {
+        if self.all().iter().all(&keep) {
+            return true;
+        }
+        let mut left: Vec<Place> = self.all().iter().filter(|place| keep(place)).cloned().collect();
+        *self = match (left.pop(), left.is_empty()) {
+            (Some(only), true) => Self::One(only),
+            (last, _) => Self::Many(left.into_iter().chain(last).collect()),
+        };
+        !self.all().is_empty()
+    }
 }
 
 impl Directory {
@@ -146,5 +192,55 @@ impl Directory {
             let idle = Arc::strong_count(node) == 1;
             !idle || oldest <= node.newest()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tally_proto::tick::Resolution;
+
+    use super::*;
+    use crate::model::writer::NodeWriter;
+
+    fn node(name: &str) -> Arc<NodeSlot> {
+        let name = NodeName::parse(name).unwrap();
+        let resolution = Resolution::from_seconds(1).unwrap();
+        let writer = NodeWriter::new(name.clone(), resolution, 3, Arc::default(), Tick(0));
+        Arc::new(NodeSlot::new(name, writer))
+    }
+
+    /// The nodes of the pod `p`, and since when it is gone from them.
+    #[track_caller]
+    fn check(namespace: &Namespace, expected: &[(&str, Option<u64>)]) {
+        let places = namespace.places("p");
+        let found = places.iter().map(|place| (&*place.node.name, place.gone.map(|tick| tick.0)));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_pod_that_moves_is_on_each_node_until_that_left_the_window() {
+        let namespace = Namespace::new(Sums::new(Resolution::from_seconds(1).unwrap(), 3));
+        let (pod, nodes) = (PodName::parse("p").unwrap(), ["a", "b", "c"].map(node));
+        let [a, b, c] = &nodes;
+        namespace.come(&pod, a);
+        namespace.come(&pod, a);
+        check(&namespace, &[("a", None)]);
+        namespace.go(&pod, a, Tick(5));
+        namespace.come(&pod, b);
+        namespace.go(&pod, b, Tick(7));
+        namespace.come(&pod, c);
+        check(&namespace, &[("a", Some(5)), ("b", Some(7)), ("c", None)]);
+        assert!(namespace.sweep(Tick(5)));
+        check(&namespace, &[("a", Some(5)), ("b", Some(7)), ("c", None)]);
+        assert!(namespace.sweep(Tick(6)));
+        check(&namespace, &[("b", Some(7)), ("c", None)]);
+        namespace.come(&pod, b);
+        check(&namespace, &[("b", None), ("c", None)]);
+        namespace.go(&pod, c, Tick(8));
+        assert!(namespace.sweep(Tick(9)));
+        check(&namespace, &[("b", None)]);
+        namespace.go(&pod, b, Tick(9));
+        assert!(!namespace.sweep(Tick(10)));
+        check(&namespace, &[]);
     }
 }

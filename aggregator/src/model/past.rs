@@ -53,6 +53,10 @@ impl Chunk {
     fn frames(&self) -> impl Iterator<Item = &StoredFrame> {
         self.frames.iter().map_while(OnceLock::get)
     }
+
+    fn is_since(&self, oldest: Tick) -> bool {
+        self.frames().any(|frame| oldest <= frame.tick)
+    }
 }
 
 /// The frames of a node, for the one that adds to them.
@@ -97,7 +101,7 @@ impl Past {
             && let Some(room) = last.frames.iter().find(|frame| frame.get().is_none())
         {
             match room.set(frame) {
-                Ok(()) => return,
+                Ok(()) => return self.forget_first(oldest),
                 Err(refused) => frame = refused,
             }
         }
@@ -108,10 +112,18 @@ impl Past {
         let frames = std::iter::once(OnceLock::from(frame))
             .chain((1..self.chunk_frames).map(|_| OnceLock::new()))
             .collect();
-        let in_window = |chunk: &&Arc<Chunk>| chunk.frames().any(|frame| oldest <= frame.tick);
-        let kept = self.chunks.iter().filter(in_window).cloned();
+        let kept = self.chunks.iter().filter(|chunk| chunk.is_since(oldest)).cloned();
         self.chunks = Arc::new(kept.chain([Arc::new(Chunk { era, frames })]).collect());
         self.open = true;
+    }
+
+    /// Lets go of the oldest chunk as soon as it ended before `oldest`, not only when the next one
+    /// begins: a frame of every node is a lot.
+    fn forget_first(&mut self, oldest: Tick) {
+        if self.chunks.first().is_some_and(|first| !first.is_since(oldest)) {
+            // In place, unless somebody reads.
+            Arc::make_mut(&mut self.chunks).remove(0);
+        }
     }
 
     /// What is there now. `newest` are the values after the last frame.

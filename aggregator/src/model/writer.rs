@@ -238,15 +238,15 @@ impl NodeWriter {
     }
 
     /// Takes meanings of numbers.
-    pub fn declare(&mut self, said: message::Declarations, vocabulary: &mut Vocabulary) {
+    pub fn declare(&mut self, mut said: message::Declarations, vocabulary: &mut Vocabulary) {
         self.declared_anew |= !said.is_empty();
         for number in said.retired {
             self.declarations.retire(number);
         }
-        for mut declared in said.entities {
+        for declared in &mut said.entities {
             vocabulary.share_names(&mut declared.what);
-            self.declarations.declare_entity(declared);
         }
+        self.declarations.declare_entities(said.entities);
         for declared in &said.columns {
             self.declarations.declare_column(declared.number, vocabulary.meaning(declared));
         }
@@ -324,6 +324,7 @@ impl NodeWriter {
         };
         self.inventory = Arc::clone(inventory);
         self.declared_anew = false;
+        self.declarations.shrink();
         let rows = layout.rows(offsets);
         let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
         let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));

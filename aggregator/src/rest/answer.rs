@@ -1,6 +1,7 @@
 //! Answers: JSON, text, errors and redirects, each with the headers that go with it.
 
 use axum::{body::Body, response::Response};
+use bytes::Bytes;
 use http::{
     HeaderValue, StatusCode,
     header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER},
@@ -31,6 +32,12 @@ pub(super) struct Wish {
 /// 200 and `value` in JSON.
 pub(super) fn json(wish: Wish, value: &impl Serialize) -> Response {
     json_of_status(wish, StatusCode::OK, value)
+}
+
+/// 200 and JSON that is made already.
+pub(super) fn ready(wish: Wish, json: Bytes) -> Response {
+    let json = if wish.pretty { pretty::indented(&json).into() } else { json };
+    with_type(StatusCode::OK, JSON, json)
 }
 
 fn json_of_status(wish: Wish, status: StatusCode, value: &impl Serialize) -> Response {

@@ -86,11 +86,7 @@ pub(super) async fn answer(queries: &Queries, question: Question, asked: Asked<'
 
 fn list(queries: &Queries, list: &List, wish: Wish) -> Response {
     match list {
-        List::Keys => {
-            let mut keys: Vec<_> = queries.keys().iter().map(ToString::to_string).collect();
-            keys.sort_unstable();
-            answer::json(wish, &keys)
-        }
+        List::Keys => answer::ready(wish, queries.key_list()),
         List::Nodes => answer::json(wish, &Names(queries.nodes())),
         List::Namespaces => answer::json(wish, &Names(queries.namespaces())),
         List::Pods(namespace) => answer::json(wish, &Names(queries.pods(namespace))),

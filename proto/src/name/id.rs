@@ -1,7 +1,9 @@
 //! Ids of pods and containers. Nearly all are hexadecimal digits, and there are as many of them as
 //! there are pods and containers, so they are kept as the bytes that the digits stand for.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+
+use arcstr::ArcStr;
 
 use super::{BadName, checked};
 use crate::limits::NAME_BYTES;
@@ -15,7 +17,7 @@ pub struct PodUid(Uid);
 enum Uid {
     Uuid([u8; 16]),
     Digest([u8; 16]),
-    Text(Arc<str>),
+    Text(ArcStr),
 }
 
 /// A runtime's id of a container, mostly 64 hexadecimal digits.
@@ -25,8 +27,8 @@ pub struct ContainerId(Id);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Id {
     /// Apart, as an id within would make everything that has one half as large again.
-    Digest(Arc<[u8; 32]>),
-    Text(Arc<str>),
+    Digest(Box<[u8; 32]>),
+    Text(ArcStr),
 }
 
 /// Where a UUID has its dashes.
@@ -70,7 +72,7 @@ impl ContainerId {
     /// Checks the text: not empty, not too long, no control characters.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         match digits(text.bytes()) {
-            Some(bytes) => Ok(Self(Id::Digest(Arc::new(bytes)))),
+            Some(bytes) => Ok(Self(Id::Digest(Box::new(bytes)))),
             None => checked(text, NAME_BYTES).map(|text| Self(Id::Text(text))),
         }
     }

@@ -61,9 +61,10 @@ enum Kind {
     FreeContainers,
     MetricNames,
     PodList,
+    EveryKey,
 }
 
-const KINDS: [(Kind, &str); 12] = [
+const KINDS: [(Kind, &str); 13] = [
     (Kind::ContainerSeries, "series of a container"),
     (Kind::PodRateSeries, "rate of a pod"),
     (Kind::NodeSeries, "series of a node"),
@@ -76,6 +77,7 @@ const KINDS: [(Kind, &str); 12] = [
     (Kind::FreeContainers, "list of a node's free containers"),
     (Kind::MetricNames, "list of a pod's metrics"),
     (Kind::PodList, "pod-list of twenty pods"),
+    (Kind::EveryKey, "list of every key"),
 ];
 
 /// One export of everything.
@@ -207,6 +209,7 @@ impl Asker {
             Kind::NodeSeries => format!("{MODEL}/nodes/{node}/metrics/cpu/usage_rate"),
             Kind::NamespaceSeries => format!("{in_namespace}/metrics/memory/usage"),
             Kind::ClusterSeries => format!("{MODEL}/metrics/memory/usage"),
+            Kind::EveryKey => format!("{MODEL}/debug/allkeys"),
             Kind::Nodes => format!("{MODEL}/nodes"),
             Kind::Namespaces => format!("{MODEL}/namespaces"),
             Kind::Pods => format!("{in_namespace}/pods"),
