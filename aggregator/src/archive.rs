@@ -5,6 +5,7 @@
 //! rows     a frame's cells -> whose rows, which series, and what is worked out beside them  (pure)
 //! packed   rows in a tenth of their memory                                                  (pure)
 //! span     one node's frames of a segment -> rows and parts of sums                         (pure)
+//! earlier  what a stream goes on from when the journal does not say
 //! totals   parts of sums, added to what history has -> rows of namespaces and the cluster
 //! seal     a segment -> files of history
 //! refill   segments -> the live model
@@ -12,6 +13,7 @@
 //! status   what people are told of it
 //! ```
 
+mod earlier;
 pub mod packed;
 pub mod refill;
 pub mod rows;

@@ -4,6 +4,8 @@
 //! client that goes away takes everything of its stream with it. A bad message ends its own
 //! stream with a status that names the field, is counted, and touches nobody else.
 
+#[cfg(test)]
+mod healing;
 mod pending;
 mod record;
 mod session;

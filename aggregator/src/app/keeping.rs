@@ -17,6 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     archive::{
+        refill::{NodesPart, Refilled},
         status::ArchiveStatus,
         upkeep::{Archive, OpenError},
     },
@@ -123,7 +124,7 @@ impl Keeping {
         let (announce, durable) = watch::channel(Position::default());
         Ok(Self {
             archive: Arc::new(archive),
-            status: Arc::new(ArchiveStatus::new(segments.len())),
+            status: Arc::new(ArchiveStatus::new(segments.len() * refill_threads())),
             durable,
             segments,
             announce: Some(announce),
@@ -143,22 +144,7 @@ impl Keeping {
                 Ok(newest) => model.set_recorded_before(newest.unwrap_or_default()),
                 Err(error) => tell_error("the newest time of history is not known", &error),
             }
-            let mut frames = 0;
-            for name in segments {
-                match archive.refill(name, &model) {
-                    Ok(refilled) => {
-                        frames += refilled.frames;
-                        if refilled.end == End::Damaged {
-                            tracing::warn!(segment = %name, "the journal is damaged from some place on");
-                        }
-                    }
-                    Err(error) => tracing::error!(
-                        error = chain(&error),
-                        "a part of the journal can't be read and is left where it is"
-                    ),
-                }
-                status.refilled_one();
-            }
+            let frames = refill(&archive, &model, &status, &segments);
             if frames != 0 {
                 tracing::info!(frames, "the live model is filled from the journal");
             }
@@ -207,6 +193,57 @@ impl Drop for Keeping {
         self.archive.journal().stop();
         self.stopping.store(true, Ordering::Relaxed);
     }
+}
+
+/// More would wait for each other at the sums that all nodes share.
+const REFILL_THREADS: usize = 4;
+
+fn refill_threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(REFILL_THREADS)
+}
+
+/// Fills the model from segments, on several threads, each with its part of the nodes. How many
+/// frames it has then.
+fn refill(
+    archive: &Archive,
+    model: &Model,
+    status: &ArchiveStatus,
+    segments: &[SegmentName],
+) -> u64 {
+    let of = u64::try_from(refill_threads()).unwrap_or(1);
+    let part = |number| {
+        let each = segments.iter().map(|name| {
+            let refilled = archive.refill(*name, model, NodesPart { number, of });
+            status.refilled_one();
+            refilled
+        });
+        each.collect::<Vec<_>>()
+    };
+    let all: Vec<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..of).map(|number| scope.spawn(move || part(number))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    let mut frames = 0;
+    for (place, name) in segments.iter().enumerate() {
+        let mut parts = all.iter().filter_map(|part| part.get(place));
+        let Some(first) = parts.next() else { continue };
+        match first {
+            Ok(first) => {
+                let others = parts.filter_map(|part| part.as_ref().ok());
+                let whole = others.fold(first.clone(), Refilled::and);
+                frames += whole.frames;
+                if whole.end == End::Damaged {
+                    tracing::warn!(segment = %name, "the journal is damaged from some place on");
+                }
+                archive.refilled(*name, &whole);
+            }
+            Err(error) => tracing::error!(
+                error = chain(error),
+                "a part of the journal can't be read and is left where it is"
+            ),
+        }
+    }
+    frames
 }
 
 /// A segment becomes columns before its frames leave the model: it lasts for two thirds of the

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tally_proto::{
     message::{Hello, PackedFrame, Run},
+    name::NodeName,
     record::End,
     tick::Tick,
 };
@@ -14,7 +15,7 @@ use crate::{
     inventory::Inventory,
     journal::{
         Closed,
-        entry::{Entry, StreamNumber},
+        entry::{self, Entry, StreamNumber},
         segment::{self, ReadUp, SegmentError, SegmentName},
     },
     model::{Model, node::NodeSlot},
@@ -31,28 +32,46 @@ pub struct Refilled {
     pub end: End,
 }
 
+/// Some of the nodes: several threads can each take a part.
+#[derive(Clone, Copy, Debug)]
+pub struct NodesPart {
+    /// Which part, from 0.
+    pub number: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+impl NodesPart {
+    fn has(self, node: &NodeName) -> bool {
+        let mixed = |sum: u64, byte: u8| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+        node.bytes().fold(0, mixed) % self.of.max(1) == self.number
+    }
+}
+
 /// Gives the frames of a segment to the model. Segments come in the order of their numbers.
-pub fn refill(disk: &dyn Disk, name: SegmentName, model: &Model) -> Result<Refilled, SegmentError> {
+pub fn refill(
+    disk: &dyn Disk,
+    name: SegmentName,
+    model: &Model,
+    part: NodesPart,
+) -> Result<Refilled, SegmentError> {
     let mut streams: HashMap<StreamNumber, Replayed> = HashMap::new();
     let mut ticks = Ticks::default();
     let mut frames = 0;
-    let ReadUp { end, bytes, .. } = segment::read(disk, name, |number, entry| match entry {
-        Entry::Begin(hello) => match streams.get_mut(&number) {
-            Some(stream) => stream.begin(hello),
-            None => {
-                let mut stream = Replayed::new(model.node(&hello.node), hello.run);
-                stream.begin(hello);
-                streams.insert(number, stream);
+    let ReadUp { end, bytes, .. } = segment::payloads(disk, name, |_, payload| {
+        let Some((number, hello)) = entry::beginning(&payload) else { return };
+        if let Some(hello) = hello {
+            if part.has(&hello.node) {
+                let new = || Replayed::new(model.node(&hello.node), hello.run);
+                streams.entry(number).or_insert_with(new).begin(&hello);
             }
-        },
-        entry => {
-            let Some(stream) = streams.get_mut(&number).filter(|stream| !stream.is_broken) else {
-                return;
-            };
-            if let Some(tick) = stream.take(model, entry) {
-                ticks.add(tick);
-                frames += 1;
-            }
+            return;
+        }
+        let stream = streams.get_mut(&number).filter(|stream| !stream.is_broken);
+        let (Some(stream), Ok(Some((_, entry)))) = (stream, entry::entry(payload)) else { return };
+        if let Some(tick) = stream.take(model, entry) {
+            ticks.add(tick);
+            frames += 1;
         }
     })?;
     for stream in streams.into_values() {
@@ -65,6 +84,16 @@ pub fn refill(disk: &dyn Disk, name: SegmentName, model: &Model) -> Result<Refil
 /// The oldest and the newest of some ticks.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ticks(Option<(Tick, Tick)>);
+
+impl Refilled {
+    /// With what another part of the nodes gave.
+    pub fn and(mut self, other: &Self) -> Self {
+        let ends = self.holds.ticks.into_iter().chain(other.holds.ticks);
+        self.holds.ticks = ends.reduce(|(first, last), (a, b)| (first.min(a), last.max(b)));
+        self.frames += other.frames;
+        self
+    }
+}
 
 impl Ticks {
     fn add(&mut self, tick: Tick) {
@@ -88,7 +117,7 @@ impl Replayed {
         Self { node, run, turn: 0, known: Arc::default(), is_broken: false }
     }
 
-    fn begin(&mut self, hello: Hello) {
+    fn begin(&mut self, hello: &Hello) {
         // Another boot may follow at once: what was recorded was allowed.
         let turn = self.node.writer().begin_stream(hello.boot, Tick(0).unix_ms(), i64::MIN);
         self.turn = turn.unwrap_or(self.turn);

@@ -92,9 +92,10 @@ pub fn plan(schema: &Schema, node: &NodeName, wanted: Wanted<'_>) -> Vec<Planned
     rows
 }
 
-/// Everybody that frames with this schema are of, in their lives.
-pub fn lives(schema: &Schema, node: &NodeName) -> Vec<Life> {
-    members(schema, node).into_iter().map(|member| member.life).collect()
+/// Everybody that frames with this schema are of, in their lives, with their rows in frames. The
+/// node comes first where it is measured.
+pub fn lives(schema: &Schema, node: &NodeName) -> Vec<(Life, Option<EntityNumber>)> {
+    members(schema, node).into_iter().map(|member| (member.life, member.row)).collect()
 }
 
 /// The reading of an entity's cell in a frame before, perhaps of another schema: of the same entity

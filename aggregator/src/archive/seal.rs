@@ -11,7 +11,11 @@ use std::{
 
 use tally_proto::{name::NodeName, record::End, tick::Resolution};
 
-use super::{packed::PackedRow, span::Span, totals::Totals};
+use super::{
+    packed::PackedRow,
+    span::{FrameError, Span},
+    totals::Totals,
+};
 use crate::{
     history::{
         disk::Disk,
@@ -25,7 +29,7 @@ use crate::{
         entry::{self, Entry, Standing, StreamNumber},
         segment::{self, Located, Segment, SegmentError, SegmentName},
     },
-    model::{vocabulary::Vocabulary, writer::BadFrame},
+    model::vocabulary::Vocabulary,
 };
 
 /// Why a segment can't become history now.
@@ -157,23 +161,20 @@ impl Collected {
                 Entry::Known(known) => span.know(known),
                 Entry::Base(frame) => is_broken |= span.base(&frame).is_err(),
                 Entry::Frame(_, _) if is_broken => self.sealed.unreadable += 1,
-                Entry::Frame(frame, standing) => {
-                    let is_kept = |who: &_, tick| Ok(store.has_tick(who, tick)?);
-                    match span.frame::<FrameError>(&frame, standing, is_kept) {
-                        Ok(Some(part)) => {
-                            self.totals.add(frame.tick, &part);
-                            self.days.insert(Window::of(frame.tick));
-                        }
-                        Ok(None) => {
-                            self.sealed.known += u64::from(standing != Standing::Step);
-                        }
-                        Err(FrameError::Bad(_)) => {
-                            is_broken = true;
-                            self.sealed.unreadable += 1;
-                        }
-                        Err(FrameError::History(error)) => return Err(error.into()),
+                Entry::Frame(frame, standing) => match span.frame(&frame, standing, store) {
+                    Ok(Some(part)) => {
+                        self.totals.add(frame.tick, &part);
+                        self.days.insert(Window::of(frame.tick));
                     }
-                }
+                    Ok(None) => {
+                        self.sealed.known += u64::from(standing != Standing::Step);
+                    }
+                    Err(FrameError::Bad(_)) => {
+                        is_broken = true;
+                        self.sealed.unreadable += 1;
+                    }
+                    Err(FrameError::History(error)) => return Err(error.into()),
+                },
             }
         }
         let mut scratch = Vec::new();
@@ -186,13 +187,4 @@ impl Collected {
     fn push(&mut self, row: Row, scratch: &mut Vec<u8>) {
         self.rows.push(PackedRow::pack(row, scratch));
     }
-}
-
-/// Why a frame is not counted.
-#[derive(Debug, thiserror::Error)]
-enum FrameError {
-    #[error(transparent)]
-    Bad(#[from] BadFrame),
-    #[error(transparent)]
-    History(#[from] HistoryError),
 }

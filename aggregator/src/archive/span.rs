@@ -12,12 +12,13 @@ use tally_proto::{
     tick::{Resolution, Tick, UnixMs},
 };
 
-use super::rows::{self, Frames, PlannedRow, Wanted};
+use super::{
+    earlier,
+    rows::{self, Frames, PlannedRow, Wanted},
+};
 use crate::{
     history::{
-        join::join_rows,
-        life::{Life, Who},
-        series::Row,
+        error::HistoryError, join::join_rows, life::Life, series::Row, store::Store,
         timeline::Timeline,
     },
     inventory::Inventory,
@@ -102,42 +103,47 @@ impl Span {
         Ok(())
     }
 
-    /// Takes a frame. `is_kept` says whether history has somebody's tick already. Nothing is added
-    /// by a frame that was counted before.
-    pub(super) fn frame<E: From<BadFrame>>(
+    /// Takes a frame. Nothing is added by one whose tick was counted before, in this segment or, as
+    /// `store` says, in another.
+    pub(super) fn frame(
         &mut self,
         frame: &PackedFrame,
         standing: Standing,
-        is_kept: impl FnOnce(&Who, Tick) -> Result<bool, E>,
-    ) -> Result<Option<Part>, E> {
-        let unpacked = self.writer.unpack(frame, &self.known, false)?;
+        store: &Store,
+    ) -> Result<Option<Part>, FrameError> {
+        let mut unpacked = self.writer.unpack(frame, &self.known, false)?;
         let schema = Arc::clone(&unpacked.schema);
         let is_counted = match standing {
             Standing::Step => true,
             _ if self.counted.contains(&frame.tick) => true,
             Standing::New => false,
-            Standing::Doubtful => match anybody(&schema, &self.node) {
-                Some(who) => is_kept(&who, frame.tick)?,
+            Standing::Doubtful => match rows::lives(&schema, &self.node).first() {
+                Some((anybody, _)) => store.has_tick(&anybody.who, frame.tick)?,
                 None => true,
             },
         };
+        let mut before = None;
+        if unpacked.is_first() && !is_counted {
+            before = earlier::from_history(store, &schema, &self.node, frame.tick)?;
+            before.iter().for_each(|before| unpacked.follow(before));
+        }
         let new_schema = unpacked.new_schema;
         let namespaces = unpacked.plan.namespaces.clone();
         let sums = self.writer.finish(frame, unpacked, None, (!is_counted, THEN));
         self.is_open &= !new_schema;
         let Some(sums) = sums else { return Ok(None) };
         self.counted.insert(frame.tick);
-        self.add(schema, frame);
+        self.add(schema, frame, before);
         Ok(Some(Part { namespaces, sums }))
     }
 
-    fn add(&mut self, schema: Arc<Schema>, frame: &PackedFrame) {
+    fn add(&mut self, schema: Arc<Schema>, frame: &PackedFrame, before: Option<Before>) {
         let goes_on = |era: &&mut Era| era.ticks.last().is_some_and(|last| *last < frame.tick);
         let columns = &self.writer.columns().values;
         let era = match self.eras.last_mut().filter(|_| self.is_open).filter(goes_on) {
             Some(era) => era,
             None => {
-                let before = self.writer.before(frame);
+                let before = before.or_else(|| self.writer.before(frame));
                 let columns = vec![Vec::new(); columns.len()];
                 self.eras.push(Era { schema, ticks: Vec::new(), columns, before });
                 self.is_open = true;
@@ -188,8 +194,13 @@ impl Frames for Era {
     }
 }
 
-/// Somebody whose ticks are the node's: itself where it is measured.
-fn anybody(schema: &Schema, node: &NodeName) -> Option<Who> {
-    let lives = rows::lives(schema, node);
-    lives.into_iter().next().map(|life| life.who)
+/// Why a frame is not counted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FrameError {
+    /// It can't be read.
+    #[error(transparent)]
+    Bad(#[from] BadFrame),
+    /// History can't say whether it is known.
+    #[error(transparent)]
+    History(#[from] HistoryError),
 }

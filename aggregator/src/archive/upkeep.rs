@@ -15,7 +15,7 @@ use std::{
 use tally_proto::tick::{Resolution, Tick};
 
 use super::{
-    refill::{Refilled, refill},
+    refill::{NodesPart, Refilled, refill},
     seal::{SealError, Sealed, seal},
 };
 use crate::{
@@ -117,17 +117,25 @@ impl Archive {
         &self.disk
     }
 
-    /// Gives the frames of a segment that was there before to the model. To be called for each,
-    /// in the order of their numbers.
-    pub fn refill(&self, name: SegmentName, model: &Model) -> Result<Refilled, SegmentError> {
-        let refilled = refill(&*self.disk, name, model)?;
+    /// Gives the frames of a part of the nodes in a segment that was there before to the model. To
+    /// be called for each segment, in the order of their numbers; then say so by [`Self::refilled`].
+    pub fn refill(
+        &self,
+        name: SegmentName,
+        model: &Model,
+        part: NodesPart,
+    ) -> Result<Refilled, SegmentError> {
+        refill(&*self.disk, name, model, part)
+    }
+
+    /// Takes over a segment that was there before.
+    pub fn refilled(&self, name: SegmentName, refilled: &Refilled) {
         let mut segments = self.segments();
         if name.is_columns {
             segments.kept.push(refilled.holds.clone());
         } else {
             segments.closed.push_back(refilled.holds.clone());
         }
-        Ok(refilled)
     }
 
     /// A segment ended.

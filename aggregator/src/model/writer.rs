@@ -66,6 +66,9 @@ pub struct NodeWriter {
     last: Option<Last>,
     /// The last frame of the stream before this one.
     last_stream: Option<(Arc<Schema>, Tick, Arc<Columns>)>,
+    /// The newest frame, while its stream, or one after it, sends again what came before that: a
+    /// stream that begins then goes on from here.
+    newest: Option<(Arc<Schema>, Tick, Arc<Columns>)>,
     /// The tick of the frame before the last.
     tick_before: Tick,
     /// The values before the last frame, where that frame does not say them: its layout or the
@@ -113,6 +116,19 @@ pub struct Unpacked {
     earlier: Option<Earlier>,
 }
 
+impl Unpacked {
+    /// Whether nothing is known of the frame before.
+    pub fn is_first(&self) -> bool {
+        self.earlier.is_none()
+    }
+
+    /// Says what the frame before was.
+    pub fn follow(&mut self, before: &Before) {
+        let theirs = (&*before.schema, before.tick, &*before.columns);
+        self.earlier = Some(self.plan.earlier_of(&self.schema, theirs));
+    }
+}
+
 impl NodeWriter {
     /// Nothing declared, nothing counted; remembers `ticks` ticks. What is recorded of the node, if
     /// anything is, has no tick after `recorded_to`.
@@ -137,6 +153,7 @@ impl NodeWriter {
             last_stream: None,
             inventory,
             counted: vec![Tick(0); ticks],
+            newest: None,
             tick_before: Tick(0),
             before: None,
             held: None,
@@ -158,7 +175,8 @@ impl NodeWriter {
         self.past.close(&self.state);
         let state = std::mem::take(&mut self.state);
         if let Some(last) = self.last.take() {
-            self.last_stream = Some((last.schema, last.tick, state));
+            let newest = self.newest.take().filter(|(_, tick, _)| last.tick < *tick);
+            self.last_stream = newest.or(Some((last.schema, last.tick, state)));
         }
         self.declarations = Declarations::default();
         self.speaker = Some((boot, now));
@@ -315,12 +333,20 @@ impl NodeWriter {
                 columns: before,
                 same_stream: true,
             }),
-            None => self.last_stream.take().map(|(schema, tick, columns)| Before {
-                schema,
-                tick,
-                columns,
-                same_stream: false,
-            }),
+            None => self
+                .last_stream
+                .take()
+                .inspect(|former| {
+                    if frame.tick < former.1 {
+                        self.newest = Some(former.clone());
+                    }
+                })
+                .map(|(schema, tick, columns)| Before {
+                    schema,
+                    tick,
+                    columns,
+                    same_stream: false,
+                }),
         };
         self.inventory = Arc::clone(inventory);
         self.declared_anew = false;
@@ -371,6 +397,7 @@ impl NodeWriter {
         if let Some((_, heard)) = &mut self.speaker {
             *heard = now;
         }
+        self.newest.take_if(|(_, newest, _)| *newest <= frame.tick);
         let last = self.last.take();
         self.tick_before = last.as_ref().map_or(Tick(0), |last| last.tick);
         let namespaces = match (namespaces, last) {

@@ -85,6 +85,16 @@ impl SimulatedDisk {
         locked(&self.0).steps_left = Some(steps);
     }
 
+    /// Whether it has crashed: every call fails.
+    pub fn has_crashed(&self) -> bool {
+        locked(&self.0).steps_left == Some(0)
+    }
+
+    /// Takes back that it is to crash.
+    pub fn never_crash(&self) {
+        locked(&self.0).steps_left = None;
+    }
+
     /// Lets no more than so many further bytes be written; `None` makes room again.
     pub fn leave_room(&self, bytes: Option<u64>) {
         locked(&self.0).room = bytes;
