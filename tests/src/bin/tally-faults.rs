@@ -27,6 +27,10 @@ struct Arguments {
     /// How often it is killed
     #[arg(long, default_value_t = 25)]
     kills: u64,
+    /// How far the live model reaches back; time runs up to some hundred times as fast as it does,
+    /// so that an outage of a second is one of minutes
+    #[arg(long, default_value = "15m")]
+    window: String,
     /// Where history is kept meanwhile; is made, and removed unless something failed
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn faults(arguments: Arguments) -> anyhow::Result<bool> {
-    let Arguments { program, seed, kills, directory } = arguments;
+    let Arguments { program, seed, kills, window, directory } = arguments;
     let program = match program {
         Some(program) => program,
         None => std::env::current_exe()?.with_file_name("tally-aggregator"),
@@ -54,7 +58,7 @@ fn faults(arguments: Arguments) -> anyhow::Result<bool> {
         std::env::temp_dir().join(format!("tally-faults-{}", std::process::id()))
     });
     std::fs::create_dir_all(&directory)?;
-    let plan = Plan { program, seed, kills, directory };
+    let plan = Plan { program, seed, kills, window, directory };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(story::play(&plan, say))?;
     for fault in report.told() {

@@ -30,6 +30,7 @@ pub struct Server {
     /// Where its history is.
     pub directory: PathBuf,
     log: PathBuf,
+    window: String,
     grpc: SocketAddr,
     rest: SocketAddr,
     child: Option<Child>,
@@ -37,12 +38,25 @@ pub struct Server {
 
 impl Server {
     /// One that does not run yet.
-    pub fn new(program: &Path, directory: PathBuf, log: PathBuf) -> anyhow::Result<Self> {
+    pub fn new(
+        program: &Path,
+        directory: PathBuf,
+        log: PathBuf,
+        window: &str,
+    ) -> anyhow::Result<Self> {
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         // Both at once, so that they differ.
         let (grpc, rest) = (free()?, free()?);
         let (grpc, rest) = (grpc.local_addr()?, rest.local_addr()?);
-        Ok(Self { program: program.to_owned(), directory, log, grpc, rest, child: None })
+        Ok(Self {
+            program: program.to_owned(),
+            directory,
+            log,
+            window: window.to_owned(),
+            grpc,
+            rest,
+            child: None,
+        })
     }
 
     /// Where agents connect.
@@ -58,7 +72,8 @@ impl Server {
             .arg(format!("--rest-listen={}", self.rest))
             .arg("--history-dir")
             .arg(&self.directory)
-            .args(["--resolution=1s", "--model-window=20s", "--log=info"])
+            .args(["--resolution=1s", "--log=info"])
+            .arg(format!("--model-window={}", self.window))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -45,6 +45,8 @@ pub struct Plan {
     pub seed: u64,
     /// How often the aggregator is killed.
     pub kills: u64,
+    /// How far the live model reaches back.
+    pub window: String,
     /// Where everything is put; must be empty.
     pub directory: PathBuf,
 }
@@ -77,9 +79,10 @@ pub async fn play(plan: &Plan, say: fn(&str)) -> anyhow::Result<Report> {
     ];
     let cluster = Arc::new(Cluster { seed: plan.seed, stretches });
     let log = |name: &str| plan.directory.join(name).with_extension("log");
-    let mut disturbed = Server::new(&plan.program, home.join("disturbed"), log("disturbed"))?;
+    let mut disturbed =
+        Server::new(&plan.program, home.join("disturbed"), log("disturbed"), &plan.window)?;
     disturb(plan, &cluster, &mut disturbed, disk.as_ref(), say).await?;
-    let mut calm = Server::new(&plan.program, home.join("calm"), log("calm"))?;
+    let mut calm = Server::new(&plan.program, home.join("calm"), log("calm"), &plan.window)?;
     leave_alone(&cluster, &mut calm, say).await?;
     say("comparing");
     let report = past::compare(&cluster, &disturbed, &calm).await;
