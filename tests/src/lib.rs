@@ -1,6 +1,7 @@
 //! What the whole-program tests and load programs share.
 
 pub mod compare;
+pub mod faults;
 pub mod golden;
 pub mod history;
 pub mod known_loads;
