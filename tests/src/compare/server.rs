@@ -1,10 +1,9 @@
-//! A database of others on this host: started in a folder that goes with it, asked over loopback, and
-//! ended by its process id.
+//! A server on this host: started for a folder of its own, asked over loopback, and ended by its
+//! process id whatever becomes of the comparison.
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -14,16 +13,21 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use super::{http::Http, stop::Stop};
+
 /// How long a server may take to begin, in tenths of a second.
-const TENTHS: u32 = 300;
+const BEGIN_TENTHS: u32 = 300;
+
+/// How long merging may take, in seconds: merges of so little take a few.
+const MERGE_S: u32 = 120;
 
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    port: u16,
-    /// Where its data lies.
-    pub data: PathBuf,
+    http: Http,
+    stop: Stop,
+    folder: PathBuf,
 }
 
 /// A port that is free now.
@@ -32,17 +36,24 @@ pub fn free_port() -> anyhow::Result<u16> {
 }
 
 impl Server {
-    /// Starts a server and waits until `ready` answers.
+    /// Starts a server whose data lies in `folder`, and waits until the path `ready` answers.
     pub fn start(
         command: &mut Command,
         port: u16,
-        data: &Path,
+        folder: &Path,
         ready: &str,
+        stop: &Stop,
     ) -> anyhow::Result<Self> {
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let child = child.with_context(|| format!("cannot start {command:?}"))?;
-        let server = Self { child, port, data: data.to_owned() };
-        for _ in 0..TENTHS {
+        let (http, stop, folder) = (Http::new(port), stop.clone(), folder.to_owned());
+        let mut server = Self { child, http, stop, folder };
+        for _ in 0..BEGIN_TENTHS {
+            server.stop.check()?;
+            if let Some(status) = server.child.try_wait()? {
+                bail!("{command:?} ended: {status}");
+            }
             if server.get(ready).is_ok() {
                 return Ok(server);
             }
@@ -52,30 +63,15 @@ impl Server {
     }
 
     /// The body of an answer.
-    pub fn get(&self, path: &str) -> anyhow::Result<String> {
-        self.ask("GET", path, "")
+    pub fn get(&mut self, path: &str) -> anyhow::Result<String> {
+        self.stop.check()?;
+        self.http.ask("GET", path, "")
     }
 
     /// Sends a body.
-    pub fn post(&self, path: &str, body: &str) -> anyhow::Result<String> {
-        self.ask("POST", path, body)
-    }
-
-    /// HTTP 1.0: the answer ends with the connection, so there is nothing to take apart.
-    fn ask(&self, method: &str, path: &str, body: &str) -> anyhow::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        let length = body.len();
-        let head = format!("{method} {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n");
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("an answer without an end")?;
-        let status = head.split(' ').nth(1).unwrap_or_default();
-        if !status.starts_with('2') {
-            bail!("{path}: {status} {body}");
-        }
-        Ok(body.to_owned())
+    pub fn post(&mut self, path: &str, body: &str) -> anyhow::Result<String> {
+        self.stop.check()?;
+        self.http.ask("POST", path, body)
     }
 
     /// CPU time so far.
@@ -84,41 +80,68 @@ impl Server {
         Ok((stat.utime + stat.stime) * (1_000_000_000 / procfs::ticks_per_second()))
     }
 
-    /// Waits until the data has had one size for a while; gives it.
-    pub fn settled_bytes(&self, seconds: u32) -> anyhow::Result<u64> {
-        let (mut bytes, mut same) = (bytes_in(&self.data)?, 0);
-        // Ten minutes: merges of so little take less.
-        for _ in 0..600 {
+    /// Waits until what `counts` says belongs to the data has had one size for so many seconds;
+    /// gives it.
+    pub fn settled_bytes(&self, seconds: u32, counts: fn(&Path) -> bool) -> anyhow::Result<u64> {
+        let (mut bytes, mut same) = (bytes_in(&self.folder, counts), 0);
+        for _ in 0..MERGE_S {
+            self.stop.check()?;
             thread::sleep(Duration::from_secs(1));
-            let now = bytes_in(&self.data)?;
+            let now = bytes_in(&self.folder, counts);
             same = if now == bytes { same + 1 } else { 0 };
             bytes = now;
             if seconds <= same {
                 return Ok(bytes);
             }
         }
-        bail!("{} never has one size", self.data.display())
+        bail!("{} never has one size", self.folder.display())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Its data goes with it.
+        // Nothing of it is needed any more, so it need not end well.
         let _ended = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 
-/// Bytes of all files of a folder; those that go meanwhile are none.
-pub fn bytes_in(folder: &Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(0) };
-    for entry in entries.flatten() {
-        match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes += bytes_in(&entry.path())?,
-            // InfluxDB makes files of 4 MB with holes: what takes no room on disk is not counted.
-            Ok(metadata) => bytes += metadata.len().min(metadata.blocks() * 512),
-            Err(_) => {}
-        }
+/// Bytes on disk of the files of a folder that count; those that go meanwhile are none.
+fn bytes_in(folder: &Path, counts: fn(&Path) -> bool) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    let of = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path(), counts),
+        // InfluxDB makes files of 4 MB with holes: what takes no room on disk is not counted, nor
+        // is the rest of the last block of a file.
+        Ok(metadata) if counts(&entry.path()) => metadata.len().min(metadata.blocks() * 512),
+        _ => 0,
+    };
+    entries.flatten().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_or_is_not_wanted_any_more_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = |program: &mut Command, stop: &Stop| {
+            let port = free_port().unwrap();
+            Server::start(program, port, folder.path(), "/", stop).expect_err("none").to_string()
+        };
+        assert!(start(&mut Command::new("true"), &Stop::default()).contains("ended"));
+        let stop = Stop::default();
+        stop.now();
+        assert_eq!(start(Command::new("sleep").arg("60"), &stop), "interrupted");
     }
-    Ok(bytes)
+
+    #[test]
+    fn holes_take_no_room_and_what_does_not_count_none_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| fs::File::create(folder.path().join(name)).unwrap();
+        file("hole").set_len(1 << 20).unwrap();
+        fs::write(folder.path().join("data"), "12345").unwrap();
+        fs::write(folder.path().join("cache"), "12345").unwrap();
+        assert_eq!(bytes_in(folder.path(), |path| !path.ends_with("cache")), 5);
+    }
 }
