@@ -215,8 +215,15 @@ mod tests {
     fn the_whole_of_a_hierarchy_counts_before_a_part_of_it() {
         let part = line("/var/lib/x", "cgroup2", "rw").replace(" / ", " /docker/x ");
         let whole = line("/sys/fs/cgroup", "cgroup2", "rw");
-        assert_eq!(find(&(part.clone() + &whole)).trees(), ["/host/sys/fs/cgroup".into()]);
-        assert_eq!(find(&part).trees(), ["/host/var/lib/x".into()], "in a container it is all");
+        assert_eq!(
+            find(&(part.clone() + &whole)).trees(),
+            [Box::<str>::from("/host/sys/fs/cgroup")]
+        );
+        assert_eq!(
+            find(&part).trees(),
+            [Box::<str>::from("/host/var/lib/x")],
+            "in a container it is all"
+        );
     }
 
     #[test]

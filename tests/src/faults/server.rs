@@ -21,7 +21,7 @@ use crate::swarm::{
 };
 
 /// How long a start, or the making of columns, may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// An aggregator, in whatever process it is at present.
 #[derive(Debug)]

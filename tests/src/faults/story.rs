@@ -31,7 +31,7 @@ const AT_MIDNIGHT: u64 = 300;
 const LONELY: u32 = 3;
 
 /// How long everything may take to be acknowledged once nothing breaks any more.
-const HEALING: Duration = Duration::from_secs(120);
+const HEALING: Duration = Duration::from_secs(300);
 
 /// Room on the small disk.
 const DISK_MB: u32 = 96;

@@ -219,6 +219,7 @@ mod tests {
         check("--flat-out", |said| said.flat_out, true);
         check("--query", |said| said.query, true);
         check("--model-window 1h", |said| said.model_window.clone(), "1h".to_owned());
+        check("--history-dir /h", |said| said.history_dir.clone(), Some("/h".into()));
     }
 
     #[test]
