@@ -2,9 +2,9 @@
 //! ends, however it ends.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -44,10 +44,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory if there is none, and takes it. `process` is this process's id.
+    /// Makes the directory if there is none, readable by its owner only, and takes it. `process` is this process's id.
     pub fn take(path: &Path, process: u32) -> Result<Self, DirectoryError> {
         let unusable = |source| DirectoryError::Unusable { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let lock = path.join(LOCK);
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
@@ -89,7 +89,9 @@ impl Disk for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
-        Ok(Box::new(Appended(File::create(self.path.join(name))?)))
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true).mode(0o600);
+        Ok(Box::new(Appended(options.open(self.path.join(name))?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn OldFile>> {
@@ -154,6 +156,16 @@ mod tests {
         assert!(refused.to_string().ends_with("belongs to the running process 4711"), "{refused}");
         drop(first);
         Directory::take(folder.path(), 4712).unwrap();
+    }
+
+    #[test]
+    fn only_the_owner_can_read_what_is_kept() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        Directory::take(&path, 1).unwrap().create("a").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(&path.join("a"))), (0o700, 0o600));
     }
 
     #[test]
