@@ -154,10 +154,10 @@ impl Archive {
         let Some(closed) = self.segments().closed.front().cloned() else { return Ok(None) };
         let name = SegmentName { number: closed.number, is_columns: false };
         let sealed = seal(&self.disk, &self.store, name, self.resolution)?;
-        // Files are there; after a crash before this, it would only be found that they are.
+        // Not synced: when a crash takes the new name back, it is found that the files are there.
         let kept = SegmentName { is_columns: true, ..name };
         let renamed = self.disk.rename(&name.to_string(), &kept.to_string());
-        renamed.and_then(|()| self.disk.sync()).map_err(|source| HistoryError::Disk {
+        renamed.map_err(|source| HistoryError::Disk {
             what: "rename",
             name: name.to_string(),
             source,
@@ -177,7 +177,10 @@ impl Archive {
         let mut dropped = 0;
         for closed in gone {
             let name = SegmentName { number: closed.number, is_columns: true };
-            self.disk.remove(&name.to_string())?;
+            match self.disk.remove(&name.to_string()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => (),
+            }
             self.segments().kept.retain(|kept| kept.number != closed.number);
             dropped += 1;
         }
