@@ -83,13 +83,6 @@ pub struct StreamMark {
     at: Option<(SegmentNumber, StreamNumber)>,
 }
 
-impl StreamMark {
-    /// Lets the stream say everything again before it says anything else.
-    pub fn forget(&mut self) {
-        self.at = None;
-    }
-}
-
 /// The journal, for those who append.
 #[derive(Debug)]
 pub struct Journal {

@@ -26,7 +26,7 @@ use crate::{
         store::Store,
     },
     journal::{
-        entry::{self, Entry, Standing, StreamNumber},
+        entry::{self, Entry, EntryReader, Standing, StreamNumber},
         segment::{self, Located, Segment, SegmentError, SegmentName},
     },
     model::vocabulary::Vocabulary,
@@ -150,8 +150,16 @@ impl Collected {
     ) -> Result<(), SealError> {
         // After a frame that can't be read its stream has nothing more that could.
         let mut is_broken = false;
+        let mut entries = EntryReader::default();
         for located in records {
-            let Ok(Some((_, entry))) = entry::entry(segment.payload(*located)?) else { continue };
+            let entry = match entries.next(segment.payload(*located)?) {
+                Ok(Some((_, entry))) => entry,
+                Ok(None) => continue,
+                Err(_) => {
+                    is_broken = true;
+                    continue;
+                }
+            };
             match entry {
                 Entry::Begin(hello) => {
                     span.begin(&hello);

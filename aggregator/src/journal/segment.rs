@@ -11,7 +11,7 @@ use std::{fmt, io, sync::Arc};
 use bytes::Bytes;
 use tally_proto::record::{End, PAYLOAD_BYTES, Records};
 
-use super::entry::{self, Entry, StreamNumber};
+use super::entry::{Entry, EntryReader, StreamNumber};
 use crate::history::disk::{Disk, OldFile};
 
 const MAGIC: &[u8; 8] = b"tallyjnl";
@@ -124,8 +124,8 @@ pub fn read(
     name: SegmentName,
     mut each: impl FnMut(StreamNumber, Entry),
 ) -> Result<ReadUp, SegmentError> {
-    let mut malformed = 0;
-    let up = payloads(disk, name, |_, payload| match entry::entry(payload) {
+    let (mut malformed, mut entries) = (0, EntryReader::default());
+    let up = payloads(disk, name, |_, payload| match entries.next(payload) {
         Ok(Some((stream, entry))) => each(stream, entry),
         Ok(None) => (),
         Err(_) => malformed += 1,

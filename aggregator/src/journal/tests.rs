@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use tally_proto::{
     message::{BootId, Hello, PackedFrame, Run, Sequence},
     name::NodeName,
-    record::End,
+    record::{self, End},
     tick::Resolution,
 };
 
 use super::{
-    entry::{Entry, Standing, push_begin, push_frame},
+    entry::{Entry, EntryReader, Standing, push_base, push_begin, push_frame},
     segment::{list, read},
     *,
 };
@@ -42,8 +42,8 @@ fn append(journal: &Journal, node: &str, stream: &mut StreamMark, sequence: u64)
     journal.append(
         stream,
         Some(Addition { tick, samples: 10, is_late: false }),
-        |number, out| push_begin(number, &hello(node), out).unwrap(),
-        |number, out| push_frame(number, &frame(sequence), Standing::New, out).unwrap(),
+        |number, out| push_begin(number, &hello(node), out),
+        |number, out| push_frame(number, &frame(sequence), Standing::New, out),
     )
 }
 
@@ -174,6 +174,32 @@ fn a_newer_format_is_refused_by_name_and_a_torn_head_says_nothing() {
     assert_eq!(read(&disk, name, |_, _| ()).unwrap().end, End::Torn);
 }
 
+#[test]
+fn what_is_longer_than_a_record_comes_back_whole() {
+    let mut bytes = segment::head();
+    let long: Vec<u8> = (0..10_000_000u32).flat_map(|at| [at.to_le_bytes()[0]]).collect();
+    let (ours, other) = (StreamNumber(1), StreamNumber(2));
+    push_begin(ours, &hello("a"), &mut bytes);
+    push_begin(other, &hello("b"), &mut bytes);
+    let before = bytes.len();
+    push_base(ours, (Sequence(0), Tick(7)), &long, &mut bytes);
+    // What another stream says lies between the parts after a record of the longest kind.
+    let first_part = before + record::HEAD_BYTES + record::PAYLOAD_BYTES;
+    let rest = bytes.split_off(first_part);
+    push_frame(other, &frame(3), Standing::New, &mut bytes);
+    bytes.extend_from_slice(&rest);
+    let disk = SimulatedDisk::default();
+    let name = SegmentName { number: SegmentNumber(1), is_columns: false };
+    disk.create(&name.to_string()).unwrap().append(&bytes).unwrap();
+    let mut found = Vec::new();
+    let up = read(&disk, name, |stream, entry| found.push((stream, entry))).unwrap();
+    assert_eq!((up.end, up.malformed), (End::Whole, 0));
+    assert!(matches!(&found[2], (stream, Entry::Frame(..)) if *stream == other));
+    let (stream, Entry::Base(base)) = &found[3] else { panic!("{:?}", found[3]) };
+    assert_eq!((*stream, base.tick), (ours, Tick(7)));
+    assert!(base.columns == long);
+}
+
 proptest! {
     /// Whatever step the disk dies at, and whatever of the rest it kept: what was called durable
     /// is there, in order, and nothing that was not said.
@@ -203,6 +229,6 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_no_entry_and_no_panic(bytes: Vec<u8>) {
-        let _unread = entry::entry(Bytes::from(bytes));
+        let _unread = EntryReader::default().next(Bytes::from(bytes));
     }
 }

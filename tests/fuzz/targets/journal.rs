@@ -7,14 +7,15 @@ use libfuzzer_sys::fuzz_target;
 use tally_aggregator::{
     history::disk::{Disk, simulated::SimulatedDisk},
     journal::{
-        entry, known,
+        entry::EntryReader,
+        known,
         segment::{self, SegmentName, SegmentNumber},
     },
 };
 use tally_proto::record;
 
 fuzz_target!(|data: &[u8]| {
-    drop(entry::entry(Bytes::copy_from_slice(data)));
+    drop(EntryReader::default().next(Bytes::copy_from_slice(data)));
     drop(known::decode(data));
 
     // As the only record of a segment, whatever it says, and as bytes behind its head.
