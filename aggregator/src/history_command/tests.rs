@@ -135,7 +135,7 @@ fn write(folder: &Path) -> (Store, Values) {
         }
         store.write(rows).unwrap();
     }
-    while store.merge(Tick(BEGIN + DAY + 3700)).unwrap().is_some() {}
+    while store.merge(Tick(BEGIN + DAY + 3700), || u64::MAX).unwrap().is_some() {}
     (store, values)
 }
 
@@ -222,7 +222,7 @@ fn what_a_crash_leaves_is_harmless_and_stays() {
     let single = store.files().keys().find(|name| name.first == name.last).copied().unwrap();
     let single = single.to_string();
     let bytes = fs::read(folder.path().join(&single)).unwrap();
-    while store.merge(Tick(BEGIN + 3 * DAY)).unwrap().is_some() {}
+    while store.merge(Tick(BEGIN + 3 * DAY), || u64::MAX).unwrap().is_some() {}
     fs::write(folder.path().join(&single), &bytes).unwrap();
     fs::write(folder.path().join(format!("{single}.new")), "half").unwrap();
     let before = contents(folder.path());
@@ -455,7 +455,7 @@ fn a_changed_byte_anywhere_is_found_or_does_not_matter() {
     let (store, _) = Store::open(Arc::new(directory), Cache::default()).unwrap();
     store.write(rows(0..40, 0)).unwrap();
     store.write(rows(40..60, 0)).unwrap();
-    while store.merge(Tick(BEGIN + 3 * DAY)).unwrap().is_some() {}
+    while store.merge(Tick(BEGIN + 3 * DAY), || u64::MAX).unwrap().is_some() {}
     drop(store);
     let whole = exported(folder.path());
     let mut files = contents(folder.path());

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     admission::Rules,
-    archive::{refill::NodesPart, upkeep::Archive},
+    archive::{kept::Patience, refill::NodesPart, upkeep::Archive},
     clock::{Clock, Now},
     history::{
         cache::Cache,
@@ -256,7 +256,7 @@ impl Server {
         let span = Span {
             longest: Duration::from_secs(8 * STEP_S),
             longest_with_late: Duration::from_secs(STEP_S),
-            samples: 1 << 20,
+            bytes: 1 << 20,
         };
         let committer = Committer::new(dyn_disk, Arc::clone(archive.journal()), span);
         let (announce, durable) = watch::channel(Position::default());
@@ -297,7 +297,7 @@ impl Server {
     fn upkeep(&self, index: u64) -> bool {
         let newest = self.model.cluster().progress.newest();
         let oldest = newest.map(|newest| self.model.oldest(newest)).unwrap_or_default();
-        let fine = self.archive.seal_next().is_ok()
+        let fine = self.archive.seal_next(Patience::Waits).is_ok()
             & self.archive.drop_kept(oldest).is_ok()
             & self.archive.merge(tick(index)).is_ok();
         fine || !self.disk.has_crashed()
@@ -382,7 +382,7 @@ impl World {
         assert!(self.agents.iter().all(|agent| agent.waiting.is_empty()), "something is left");
         let closed = self.server.committer.close(elapsed).unwrap().closed;
         closed.into_iter().for_each(|closed| self.server.archive.close(closed));
-        while self.server.archive.seal_next().unwrap().is_some() {}
+        while self.server.archive.seal_next(Patience::Waits).unwrap().is_some() {}
     }
 
     /// Every row of history.

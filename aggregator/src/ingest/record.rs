@@ -75,8 +75,7 @@ impl Record {
             Standing::Doubtful
         };
         let news = self.news(writer, applied.new_schema);
-        let (is_late, samples) = (applied.too_old, applied.samples);
-        let addition = Addition { tick: frame.tick, samples, is_late };
+        let addition = Addition { tick: frame.tick, is_late: applied.too_old };
         let addition = Some(addition).filter(|_| standing != Standing::Step);
         let (hello, known) = (&self.hello, &self.known);
         let position = self.journal.append(

@@ -19,7 +19,7 @@ use crate::history::disk::simulated::SimulatedDisk;
 const SPAN: Span = Span {
     longest: Duration::from_secs(100),
     longest_with_late: Duration::from_secs(20),
-    samples: 1_000,
+    bytes: 1_000,
 };
 
 fn hello(node: &str) -> Hello {
@@ -41,7 +41,7 @@ fn append(journal: &Journal, node: &str, stream: &mut StreamMark, sequence: u64)
     let tick = Tick(sequence * 15);
     journal.append(
         stream,
-        Some(Addition { tick, samples: 10, is_late: false }),
+        Some(Addition { tick, is_late: false }),
         |number, out| push_begin(number, &hello(node), out),
         |number, out| push_frame(number, &frame(sequence), Standing::New, out),
     )
@@ -96,14 +96,15 @@ fn what_is_committed_is_read_back_and_each_segment_begins_anew() {
 }
 
 #[test]
-fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
+fn a_segment_ends_by_age_by_late_frames_and_by_bytes_but_never_empty() {
     let disk = SimulatedDisk::default();
     let (journal, mut committer) = new(&disk);
     let mut stream = StreamMark::default();
-    let mut closes = |at, samples, is_late| {
-        if samples != 0 {
-            let addition = Some(Addition { tick: Tick(15), samples, is_late });
-            journal.append(&mut stream, addition, |_, _| (), |_, out| out.push(0));
+    let mut closes = |at, bytes, is_late| {
+        if bytes != 0 {
+            let addition = Some(Addition { tick: Tick(15), is_late });
+            let write = |_, out: &mut Vec<u8>| out.extend(vec![0; bytes]);
+            journal.append(&mut stream, addition, |_, _| (), write);
         }
         committer.commit(Duration::from_secs(at)).unwrap().closed.is_some()
     };
@@ -114,8 +115,9 @@ fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
     assert!(!closes(2_101, 10, true));
     assert!(!closes(2_120, 10, false));
     assert!(closes(2_121, 0, false));
-    assert!(!closes(2_122, 999, false));
-    assert!(closes(2_123, 1, false));
+    assert!(!closes(2_122, 980, false));
+    assert!(!closes(2_123, 1, false));
+    assert!(closes(2_124, 10, false));
 }
 
 #[test]
@@ -159,14 +161,14 @@ fn a_name_comes_back_and_columns_go_before_frames() {
         disk.create(name).unwrap();
     }
     let found = list(&disk).unwrap();
-    assert_eq!(found, [SegmentName { number: SegmentNumber(2), is_columns: true }]);
+    assert_eq!(found, [SegmentName { number: SegmentNumber(2), state: SegmentState::Kept }]);
     assert_eq!(SegmentName::parse("journal-2.tally"), None);
 }
 
 #[test]
 fn a_newer_format_is_refused_by_name_and_a_torn_head_says_nothing() {
     let disk = SimulatedDisk::default();
-    let name = SegmentName { number: SegmentNumber(1), is_columns: false };
+    let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
     disk.create(&name.to_string()).unwrap().append(b"tallyjnl\x02\0\0\0").unwrap();
     let error = read(&disk, name, |_, _| ()).unwrap_err().to_string();
     assert!(error.starts_with("journal-000000000001.tally has format 2"), "{error}");
@@ -189,7 +191,7 @@ fn what_is_longer_than_a_record_comes_back_whole() {
     push_frame(other, &frame(3), Standing::New, &mut bytes);
     bytes.extend_from_slice(&rest);
     let disk = SimulatedDisk::default();
-    let name = SegmentName { number: SegmentNumber(1), is_columns: false };
+    let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
     disk.create(&name.to_string()).unwrap().append(&bytes).unwrap();
     let mut found = Vec::new();
     let up = read(&disk, name, |stream, entry| found.push((stream, entry))).unwrap();

@@ -9,7 +9,7 @@ use tally_aggregator::{
     journal::{
         entry::EntryReader,
         known,
-        segment::{self, SegmentName, SegmentNumber},
+        segment::{self, SegmentName, SegmentNumber, SegmentState},
     },
 };
 use tally_proto::record;
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     drop(known::decode(data));
 
     // As the only record of a segment, whatever it says, and as bytes behind its head.
-    let name = SegmentName { number: SegmentNumber(1), is_columns: false };
+    let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
     for is_record in [true, false] {
         let disk = SimulatedDisk::default();
         let mut file = disk.create(&name.to_string()).expect("there is room");
