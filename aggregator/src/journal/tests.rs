@@ -102,7 +102,7 @@ fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
     let mut stream = StreamMark::default();
     let mut closes = |at, samples, is_late| {
         if samples != 0 {
-            let addition = Some(Addition { tick: Tick(15), samples, is_late });
+            let addition = Some(Addition { tick: Tick(1_000), samples, is_late });
             journal.append(&mut stream, addition, |_, _| (), |_, out| out.push(0));
         }
         committer.commit(Duration::from_secs(at)).unwrap().closed.is_some()
@@ -116,6 +116,22 @@ fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
     assert!(closes(2_121, 0, false));
     assert!(!closes(2_122, 999, false));
     assert!(closes(2_123, 1, false));
+}
+
+#[test]
+fn a_segment_with_frames_that_leave_the_window_before_it_ends_ends_early() {
+    let disk = SimulatedDisk::default();
+    let (journal, mut committer) = new(&disk);
+    let mut stream = StreamMark::default();
+    let mut closes = |at, tick| {
+        let addition = Some(Addition { tick: Tick(tick), samples: 1, is_late: false });
+        journal.append(&mut stream, addition, |_, _| (), |_, out| out.push(0));
+        committer.commit(Duration::from_secs(at)).unwrap().closed.is_some()
+    };
+    assert!(!closes(1_000, 1_000));
+    assert!(!closes(1_019, 901));
+    assert!(!closes(1_020, 950));
+    assert!(closes(1_021, 1_001));
 }
 
 #[test]
