@@ -48,8 +48,8 @@ pub struct Position(pub u64);
 pub struct Span {
     /// After so long.
     pub longest: Duration,
-    /// After so long when it has frames that are too old for the live model: these are answered
-    /// for only once they are columns.
+    /// After so long when it has frames that are too old for the live model, or will be before it
+    /// is as old as `longest`: these are answered for only once they are columns.
     pub longest_with_late: Duration,
     /// After so many bytes.
     pub bytes: u64,
@@ -231,6 +231,13 @@ impl Gathering {
         }
     }
 
+    /// Whether there are frames that are too old for the live model now, or were already as old as
+    /// a segment may become when others were new.
+    fn is_late(&self, longest: Duration) -> bool {
+        let spread_s = self.ticks.map_or(0, |(first, last)| last.0 - first.0);
+        self.has_late || longest <= Duration::from_secs(spread_s)
+    }
+
     /// What has gathered is for a segment that ends with it; what comes is for the next.
     fn turn(&mut self) -> Option<(Tick, Tick)> {
         self.segment = SegmentNumber(self.segment.0 + 1);
@@ -314,7 +321,7 @@ impl Committer {
         let age = elapsed.saturating_sub(self.began);
         let bytes = self.safe + u64::try_from(self.batch.len()).unwrap_or(0);
         let is_due = self.span.longest <= age
-            || gathering.has_late && self.span.longest_with_late <= age
+            || gathering.is_late(self.span.longest) && self.span.longest_with_late <= age
             || self.span.bytes <= bytes;
         if (ends || is_due) && !is_empty {
             self.ends = Some(gathering.turn());

@@ -45,6 +45,11 @@ impl Record {
         Self { journal, hello, mark, known: Vec::new(), is_missing: false }
     }
 
+    /// Whether frames were left out.
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
     /// Whether frames were left out and there is room again.
     pub(super) fn must_resend(&self) -> bool {
         self.is_missing && self.journal.has_room()
@@ -64,7 +69,10 @@ impl Record {
     ) -> Option<Position> {
         if self.is_missing || !self.journal.has_room() {
             self.is_missing = true;
-            writer.hold(frame);
+            // What was recorded before is no step back for what is recorded next.
+            if writer.recorded(self.hello.run) < frame.sequence {
+                writer.hold(frame);
+            }
             return None;
         }
         let standing = if frame.sequence <= writer.recorded(self.hello.run) {

@@ -102,7 +102,7 @@ fn a_segment_ends_by_age_by_late_frames_and_by_bytes_but_never_empty() {
     let mut stream = StreamMark::default();
     let mut closes = |at, bytes, is_late| {
         if bytes != 0 {
-            let addition = Some(Addition { tick: Tick(15), is_late });
+            let addition = Some(Addition { tick: Tick(1_000), is_late });
             let write = |_, out: &mut Vec<u8>| out.extend(vec![0; bytes]);
             journal.append(&mut stream, addition, |_, _| (), write);
         }
@@ -118,6 +118,22 @@ fn a_segment_ends_by_age_by_late_frames_and_by_bytes_but_never_empty() {
     assert!(!closes(2_122, 980, false));
     assert!(!closes(2_123, 1, false));
     assert!(closes(2_124, 10, false));
+}
+
+#[test]
+fn a_segment_with_frames_that_leave_the_window_before_it_ends_ends_early() {
+    let disk = SimulatedDisk::default();
+    let (journal, mut committer) = new(&disk);
+    let mut stream = StreamMark::default();
+    let mut closes = |at, tick| {
+        let addition = Some(Addition { tick: Tick(tick), is_late: false });
+        journal.append(&mut stream, addition, |_, _| (), |_, out| out.push(0));
+        committer.commit(Duration::from_secs(at)).unwrap().closed.is_some()
+    };
+    assert!(!closes(1_000, 1_000));
+    assert!(!closes(1_019, 901));
+    assert!(!closes(1_020, 950));
+    assert!(closes(1_021, 1_001));
 }
 
 #[test]
