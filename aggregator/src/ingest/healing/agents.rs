@@ -36,6 +36,8 @@ pub(super) struct Agent {
     /// No stream comes about before this tick.
     pub(super) cut_until: u64,
     pub(super) link: Option<Link>,
+    /// Frames that the server could not record, each as often as it was sent.
+    pub(super) unrecorded: u64,
 }
 
 /// A stream from the agent's side.
@@ -53,7 +55,7 @@ impl Agent {
     /// One that has measured nothing.
     pub(super) fn new(node: usize) -> Self {
         let waiting = VecDeque::new();
-        Self { node, run: 1, sequence: 0, waiting, cut_until: 0, link: None }
+        Self { node, run: 1, sequence: 0, waiting, cut_until: 0, link: None, unrecorded: 0 }
     }
 
     /// Measures a tick.
@@ -80,12 +82,19 @@ impl Agent {
             self.connect(server, run);
         }
         let Some(link) = &mut self.link else { return false };
+        // As the service does whenever the disk has taken something.
+        if link.session.resend().is_some() {
+            self.link = None;
+            return false;
+        }
         let fine = loop {
             let Some(measured) = self.waiting.get(link.sent).filter(|one| one.run == run) else {
                 break true;
             };
-            if !link.send(self.node, *measured) {
-                break false;
+            match link.send(self.node, *measured, server) {
+                Some(Reply::Unrecorded) => self.unrecorded += 1,
+                Some(_) => (),
+                None => break false,
             }
             link.sent += 1;
         };
@@ -145,7 +154,8 @@ impl Agent {
 }
 
 impl Link {
-    fn send(&mut self, node: usize, measured: Measured) -> bool {
+    /// What the server says; nothing when it ends the stream.
+    fn send(&mut self, node: usize, measured: Measured, server: &Server) -> Option<Reply> {
         let generation = generation(node, measured.index);
         if self.said != Some(generation) {
             let mut said = declarations(node, measured.index);
@@ -154,9 +164,7 @@ impl Link {
             }
             self.said = Some(generation);
             let said = encode::agent_message(AgentMessage::Declarations(said));
-            if self.session.take(said).is_err() {
-                return false;
-            }
+            self.session.take(said).ok()?;
         }
         let (mut builder, mut columns) = (Builder::new(), Vec::new());
         fill(&mut builder, node, measured.index);
@@ -167,15 +175,20 @@ impl Link {
             columns: Bytes::from(columns),
         };
         match self.session.take(encode::agent_message(AgentMessage::Frame(frame))) {
-            Ok(Reply::Counted(taken)) => {
-                self.unacknowledged.push_back((measured.sequence, taken.position));
-                true
+            Ok(reply) => {
+                if let Reply::Counted(taken) = reply {
+                    self.unacknowledged.push_back((measured.sequence, taken.position));
+                }
+                Some(reply)
             }
-            Ok(Reply::Unrecorded) => true,
-            Ok(other) => panic!("{other:?}"),
             Err(status) => {
-                assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
-                false
+                let ahead_ms = tick(measured.index).unix_ms().since(server.shared.clock.now());
+                let expected = match server.shared.rules.clock_skew_ms < ahead_ms {
+                    true => tonic::Code::FailedPrecondition,
+                    false => tonic::Code::Unavailable,
+                };
+                assert_eq!(status.code(), expected, "{status:?}");
+                None
             }
         }
     }
