@@ -28,7 +28,7 @@ use tokio::{
     task::yield_now,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Code, Streaming, transport::Server};
+use tonic::{Code, Status, Streaming, transport::Server};
 
 const NOW: Tick = Tick(1_800_000_000);
 
@@ -53,9 +53,9 @@ async fn serve(journal: Arc<Journal>, durable: watch::Receiver<Position>) -> (St
     (url, metrics)
 }
 
-fn hello() -> AgentMessage {
+fn hello(name: &str) -> AgentMessage {
     AgentMessage::Hello(Hello {
-        node: NodeName::parse("node-a").unwrap(),
+        node: NodeName::parse(name).unwrap(),
         boot: BootId([7; 16]),
         run: Run(1),
         resolution: Resolution::DEFAULT,
@@ -95,24 +95,45 @@ async fn connect(
     (sender, answers)
 }
 
+/// Why a stream ends, after any acknowledgements.
+async fn end(answers: &mut Streaming<wire::AggregatorMessage>) -> Status {
+    loop {
+        match answers.message().await {
+            Ok(answer) => assert!(answer.is_some(), "the stream ends with a reason"),
+            Err(status) => return status,
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_stream_that_waits_ends_once_there_is_room() {
+async fn streams_that_wait_end_once_there_is_room() {
     let disk = SimulatedDisk::default();
-    // Full after the first frame.
+    // Full after a frame.
     let journal = Arc::new(Journal::new(SegmentNumber(1), 1));
     let mut committer = Committer::new(Arc::new(disk.clone()), Arc::clone(&journal), SPAN);
     let (announce, durable) = watch::channel(Position::default());
-    let (url, metrics) = serve(journal, durable).await;
-    let (_sender, mut answers) = connect(&url, vec![hello(), node(), frame(1), frame(2)]).await;
-    while metrics.frames_unrecorded.get() == 0 {
+    let mut commit = || announce.send_replace(committer.commit(Duration::ZERO).unwrap().durable);
+    let (url, metrics) = serve(Arc::clone(&journal), durable).await;
+
+    // One that has heard of all that it sent before.
+    let (sender, mut acknowledged) = connect(&url, vec![hello("a"), node(), frame(1)]).await;
+    while journal.has_room() {
         yield_now().await;
     }
-    announce.send_replace(committer.commit(Duration::ZERO).unwrap().durable);
-    let status = loop {
-        match answers.message().await {
-            Ok(answer) => assert!(answer.is_some(), "the stream ends with a reason"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    commit();
+    acknowledged.message().await.unwrap().expect("an acknowledgement");
+    // One whose first frame takes all the room, so that its second has none.
+    let (_sender, mut waiting) = connect(&url, vec![hello("b"), node(), frame(1), frame(2)]).await;
+    while metrics.frames_unrecorded.get() < 1 {
+        yield_now().await;
+    }
+    sender.send(encode::agent_message(frame(2))).await.unwrap();
+    while metrics.frames_unrecorded.get() < 2 {
+        yield_now().await;
+    }
+    commit();
+    for answers in [&mut acknowledged, &mut waiting] {
+        let status = end(answers).await;
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
 }
