@@ -1,5 +1,5 @@
 //! The property that everything else serves: cut the network, crash either side at any write,
-//! fill the disk and the memory that stands in for it, set the aggregator's clock, lose
+//! fill the disk and the memory that stands in for it, set clocks, lose
 //! acknowledgements, restart agents with what they had not delivered. Once all has healed, every row of history is that of the same run undisturbed, sums to the last digit.
 //!
 //! ```text
@@ -59,6 +59,10 @@ fn disturbed(seed: u64) -> (Rows, u64) {
             7 => world.crash(chance.below(1 << 40)),
             8 => world.set_clock(wrong_by_s(&mut chance)),
             9 | 10 => world.set_clock(0),
+            11 => {
+                let first = index.saturating_sub(chance.below(20));
+                world.agents[node].measure_again(first, index);
+            }
             _ => (),
         }
         if !chance.one_in(6) {

@@ -25,6 +25,8 @@ pub(super) struct Measured {
     run: u64,
     sequence: u64,
     index: u64,
+    /// Whether it is not the first of its tick.
+    is_again: bool,
 }
 
 /// One node's agent.
@@ -46,6 +48,8 @@ pub(super) struct Link {
     run: u64,
     packer: Packer,
     said: Option<Option<u64>>,
+    /// The tick that was sent last.
+    last: Option<u64>,
     /// How many of those that wait were sent.
     sent: usize,
     unacknowledged: VecDeque<(u64, Position)>,
@@ -62,7 +66,15 @@ impl Agent {
     pub(super) fn measure(&mut self, index: u64) {
         self.sequence += 1;
         let (run, sequence) = (self.run, self.sequence);
-        self.waiting.push_back(Measured { run, sequence, index });
+        self.waiting.push_back(Measured { run, sequence, index, is_again: false });
+    }
+
+    /// Its clock is set back, so that it measures ticks from `first` on again, and then right.
+    pub(super) fn measure_again(&mut self, first: u64, index: u64) {
+        for index in first..=index {
+            self.measure(index);
+            self.waiting.back_mut().unwrap().is_again = true;
+        }
     }
 
     fn hello(&self, run: u64) -> Hello {
@@ -91,6 +103,10 @@ impl Agent {
             let Some(measured) = self.waiting.get(link.sent).filter(|one| one.run == run) else {
                 break true;
             };
+            // Ticks ascend on a stream.
+            if link.last.replace(measured.index).is_some_and(|last| measured.index <= last) {
+                break false;
+            }
             match link.send(self.node, *measured, server) {
                 Some(Reply::Unrecorded) => self.unrecorded += 1,
                 Some(_) => (),
@@ -122,6 +138,7 @@ impl Agent {
             run,
             packer: Packer::new(),
             said: None,
+            last: None,
             sent: 0,
             unacknowledged: VecDeque::new(),
         });
@@ -167,7 +184,7 @@ impl Link {
             self.session.take(said).ok()?;
         }
         let (mut builder, mut columns) = (Builder::new(), Vec::new());
-        fill(&mut builder, node, measured.index);
+        fill(&mut builder, node, measured.index, measured.is_again);
         self.packer.pack(builder.finish(), &mut columns);
         let frame = PackedFrame {
             sequence: Sequence(measured.sequence),
