@@ -41,6 +41,15 @@ enum Voice {
     Replay(Box<Replay>),
 }
 
+/// What an aggregator does not accept of what a stream carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// What a frame says.
+    Content,
+    /// When it says it is: a time that has not come.
+    Time,
+}
+
 /// What is left when the agent stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leftover {
@@ -60,6 +69,7 @@ pub struct Backlog {
     /// After a refusal: one frame at a time, so that it is known which one is refused.
     is_careful: bool,
     urgency: Urgency,
+    /// The tick that was read last: 0 before the first.
     newest: Tick,
 }
 
@@ -123,21 +133,32 @@ impl Backlog {
         }
     }
 
-    /// There is no stream any more. `is_refused` when the aggregator did not accept what was said.
-    pub fn stream_failed(&mut self, is_refused: bool) {
+    /// There is no stream any more; why, if the aggregator did not accept what was said.
+    ///
+    /// A frame of a time that has not come waits for that time, as it is the aggregator's clock that
+    /// is wrong. But when the clock here was set back since, nobody believes in that time any more.
+    pub fn stream_failed(&mut self, refusal: Option<Refusal>) {
         if self.urgency == Urgency::Calm {
             self.urgency = Urgency::Outage;
         }
         self.outbox.restart();
         self.pin(None);
-        if let Voice::Replay(replay) = std::mem::replace(&mut self.voice, Voice::Live)
-            && is_refused
-        {
-            let is_known = self.is_careful && replay.sent.len() == 1;
-            self.is_careful = !is_known;
-            if is_known {
-                self.give_up_refused(&replay);
+        match (std::mem::replace(&mut self.voice, Voice::Live), refusal) {
+            (Voice::Replay(replay), Some(Refusal::Content)) => {
+                let is_known = self.is_careful && replay.sent.len() == 1;
+                self.is_careful = !is_known;
+                if is_known {
+                    self.give_up_refused(&replay);
+                }
             }
+            (Voice::Replay(replay), Some(Refusal::Time)) => self.give_up_ahead(&replay),
+            (Voice::Live, Some(Refusal::Time)) => {
+                let given_up = self.outbox.drop_after(self.newest);
+                if let (Some(spool), Some(last)) = (&mut self.spool, given_up) {
+                    spool.acknowledge(self.hello.run, last);
+                }
+            }
+            (Voice::Live, Some(Refusal::Content)) | (_, None) => (),
         }
     }
 
@@ -147,7 +168,8 @@ impl Backlog {
             Voice::Replay(replay) => replay.is_over(),
             Voice::Live => {
                 let kept = self.kept();
-                self.spool.as_ref().is_some_and(|spool| spool.to_send(None, kept).is_some())
+                let has_older = |spool: &Spool| spool.to_send(None, kept).is_some();
+                self.outbox.goes_back() || self.spool.as_ref().is_some_and(has_older)
             }
         }
     }
@@ -331,8 +353,16 @@ impl Backlog {
 
     fn give_up_refused(&mut self, replay: &Replay) {
         let kept = self.kept();
-        if let (Some(spool), Some(sequence)) = (&mut self.spool, replay.sent.front()) {
+        if let (Some(spool), Some((sequence, _))) = (&mut self.spool, replay.sent.front()) {
             spool.give_up_refused(replay.run, *sequence, kept);
+        }
+    }
+
+    fn give_up_ahead(&mut self, replay: &Replay) {
+        let (kept, now) = (self.kept(), self.newest);
+        let ahead = replay.sent.iter().find(|(_, tick)| now < *tick && now != Tick(0));
+        if let (Some(spool), Some((sequence, _))) = (&mut self.spool, ahead) {
+            spool.give_up_ahead(replay.run, *sequence, now, kept);
         }
     }
 }

@@ -17,6 +17,7 @@ use tally_proto::{
     columns::{BadColumns, Columns, Packer, pack_key, unpack},
     limits::MESSAGE_BYTES,
     message::{Declarations, PackedFrame, Sequence},
+    tick::Tick,
 };
 
 use crate::{
@@ -72,6 +73,8 @@ pub struct Outbox {
     sent: usize,
     /// The highest sequence that any stream was sent.
     highest_sent: Sequence,
+    /// The tick that the present stream was sent last.
+    last_tick: Option<Tick>,
     receiver: Receiver,
     dropped: Lost,
 }
@@ -134,6 +137,7 @@ impl Outbox {
             last: Sequence::default(),
             sent: 0,
             highest_sent: Sequence::default(),
+            last_tick: None,
             receiver: Receiver::Blank,
             dropped: Lost::default(),
         }
@@ -192,7 +196,25 @@ impl Outbox {
     /// Begins a new stream, whose receiver knows nothing.
     pub fn restart(&mut self) {
         self.sent = 0;
+        self.last_tick = None;
         self.receiver = Receiver::Blank;
+    }
+
+    /// Whether the next frame is of no later time than the one before it on the present stream,
+    /// because a clock was set back: it must wait for a stream of its own.
+    pub fn goes_back(&self) -> bool {
+        let next = self.entries.get(self.sent).map(|entry| entry.frame.tick);
+        next.zip(self.last_tick).is_some_and(|(next, last)| next <= last)
+    }
+
+    /// Gives up the oldest frames as long as they are of a time after `now`. The last of them.
+    pub fn drop_after(&mut self, now: Tick) -> Option<Sequence> {
+        let mut last = None;
+        while let Some(oldest) = self.entries.front().filter(|oldest| now < oldest.frame.tick) {
+            last = Some(oldest.frame.sequence);
+            self.drop_oldest();
+        }
+        last
     }
 
     /// The next frame that the present stream was not sent yet.
@@ -311,6 +333,7 @@ impl Outbox {
         };
         self.sent += 1;
         self.highest_sent = self.highest_sent.max(entry.frame.sequence);
+        self.last_tick = Some(entry.frame.tick);
         let frame = PackedFrame { columns, ..entry.frame.clone() };
         Some(Outgoing { declarations, frame, samples: entry.samples })
     }

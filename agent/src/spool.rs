@@ -228,12 +228,29 @@ impl Spool {
             segment.run == run && (segment.first..=segment.last).contains(&sequence)
         };
         let found = self.index.iter().find(has).map(|segment| segment.number);
-        if let Some(segment) = found {
-            let before = self.lost.frames;
+        self.give_up_all(found.into_iter().collect(), kept);
+    }
+
+    /// Gives up the segment with a frame of a time after `now`, and those that go on from it; not
+    /// before all that comes before the frame is acknowledged.
+    pub fn give_up_ahead(&mut self, run: Run, sequence: Sequence, now: Tick, kept: Sequence) {
+        let later = self.index.iter().filter(|segment| segment.run == run);
+        let later = later.skip_while(|segment| segment.last < sequence);
+        let ahead = later.take_while(|segment| now < segment.newest);
+        let ahead = ahead.skip_while(|segment| segment.first_wanted() < sequence);
+        self.give_up_all(ahead.map(|segment| segment.number).collect(), kept);
+    }
+
+    fn give_up_all(&mut self, segments: Vec<SegmentNumber>, kept: Sequence) {
+        if segments.is_empty() {
+            return;
+        }
+        let before = self.lost.frames;
+        for segment in segments {
             self.give_up(segment, kept);
             self.faults += 1;
-            self.news.push(News::Refused { frames: self.lost.frames - before });
         }
+        self.news.push(News::Refused { frames: self.lost.frames - before });
     }
 
     /// Drops the oldest segments while there are too many. `now` is the newest tick of all,

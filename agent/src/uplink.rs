@@ -278,8 +278,10 @@ impl Uplink {
             Pace::Soon => self.soon.failed(random),
             Pace::Slow => self.slow.failed(random),
         };
+        let refusal = failure.kind().refusal().filter(|_| self.link.is_welcomed());
         self.link = Link::Resting(Box::pin(sleep(wait)));
-        self.backlog.stream_failed(failure.kind().is_refusal_of_content());
+        self.backlog.stream_failed(refusal);
+        self.count_lost();
         let aggregator = self.options.endpoint.uri();
         let (error, advice) = (chain(failure), failure.kind().advice());
         match (self.outage.failed(failure.kind()), pace) {

@@ -36,7 +36,7 @@ use crate::history::disk::{Disk, NewFile};
 use entry::StreamNumber;
 use segment::{SegmentName, SegmentNumber, SegmentState};
 
-/// Bytes that may wait for the disk: a minute of what a thousand nodes say every second.
+/// Bytes that may wait for the disk, usually: a minute of what a thousand nodes say every second.
 pub const WAITING_MOST: usize = 64 << 20;
 
 /// How much was appended since the program began; what is below a durable position is on disk.
@@ -84,6 +84,8 @@ pub struct StreamMark {
 /// The journal, for those who append.
 #[derive(Debug)]
 pub struct Journal {
+    /// Bytes that may wait for the disk.
+    waiting_most: usize,
     gathering: Mutex<Gathering>,
     work: Condvar,
     /// Whether more may be appended. Looked at before each frame.
@@ -105,8 +107,8 @@ struct Gathering {
 }
 
 impl Journal {
-    /// A journal whose next segment is `first`.
-    pub fn new(first: SegmentNumber) -> Self {
+    /// A journal whose next segment is `first`, and of which `waiting_most` bytes may wait.
+    pub fn new(first: SegmentNumber, waiting_most: usize) -> Self {
         let gathering = Gathering {
             segment: first,
             streams: 0,
@@ -118,7 +120,7 @@ impl Journal {
             stopping: false,
         };
         let has_room = AtomicBool::new(true);
-        Self { gathering: Mutex::new(gathering), work: Condvar::new(), has_room }
+        Self { waiting_most, gathering: Mutex::new(gathering), work: Condvar::new(), has_room }
     }
 
     /// Whether frames are taken at present.
@@ -153,7 +155,7 @@ impl Journal {
         }
         let waiting = gathering.buffer.len();
         gathering.appended += u64::try_from(waiting - before).unwrap_or(0);
-        if WAITING_MOST <= waiting {
+        if self.waiting_most <= waiting {
             self.has_room.store(false, Ordering::Relaxed);
         }
         let position = Position(gathering.appended);

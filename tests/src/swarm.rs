@@ -30,6 +30,7 @@ pub mod freshness;
 pub mod habit;
 pub mod histogram;
 pub mod http;
+pub mod memory;
 pub mod meter;
 pub mod names;
 pub mod node;

@@ -23,7 +23,7 @@ pub(super) struct Replay {
     /// The segment that is to be read next.
     pub(super) asked: Option<SegmentNumber>,
     /// Sent and not acknowledged.
-    pub(super) sent: VecDeque<Sequence>,
+    pub(super) sent: VecDeque<(Sequence, Tick)>,
     /// No more segments follow on this stream.
     pub(super) is_ending: bool,
     loaded: VecDeque<Outgoing>,
@@ -97,14 +97,14 @@ impl Replay {
             self.known.extend(said.entities.iter().map(|entity| entity.number));
         }
         self.last = Some((outgoing.frame.sequence, outgoing.frame.tick));
-        self.sent.push_back(outgoing.frame.sequence);
+        self.sent.push_back((outgoing.frame.sequence, outgoing.frame.tick));
         Some(outgoing)
     }
 
     /// Whether it can be believed.
     pub(super) fn acknowledge(&mut self, sequence: Sequence) -> bool {
         let is_sent = self.last.is_some_and(|(last, _)| sequence <= last);
-        while is_sent && self.sent.front().is_some_and(|oldest| *oldest <= sequence) {
+        while is_sent && self.sent.front().is_some_and(|(oldest, _)| *oldest <= sequence) {
             self.sent.pop_front();
         }
         is_sent

@@ -265,6 +265,94 @@ fn an_aggregator_that_refuses_one_segment_gets_all_others() {
     assert!((1..20).contains(&world.missing()), "{}", world.missing());
 }
 
+/// The clock is two hours ahead for 60 ticks and then set right; frames from then are refused.
+fn with_a_clock_that_was_ahead() -> World {
+    let mut world = World::new(1).with_room(1_000, 1 << 30);
+    world.begin();
+    for _ in 0..5 {
+        world.tick();
+        world.deliver_all();
+    }
+    world.aggregator.now = Some(Tick(1_000));
+    world.clock = 7_200;
+    for _ in 0..60 {
+        world.tick();
+        world.deliver_all();
+        world.work();
+        world.connect();
+    }
+    assert_eq!((world.received(), world.lost()), (5, 0));
+    world.clock = 0;
+    world
+}
+
+#[test]
+fn what_was_read_while_the_clock_was_ahead_holds_up_nothing_once_it_is_right() {
+    let mut world = with_a_clock_that_was_ahead();
+    for _ in 0..20 {
+        world.tick();
+        world.work();
+    }
+    world.heal_and_check();
+    assert_eq!((world.received(), world.lost(), world.missing()), (25, 60, 60));
+    assert_eq!(world.disk.files(), 0);
+}
+
+#[test]
+fn nor_does_what_an_earlier_run_read_then() {
+    let mut world = with_a_clock_that_was_ahead();
+    assert_eq!(world.die(End::Killed), 0);
+    world.begin();
+    for _ in 0..20 {
+        world.tick();
+        world.work();
+    }
+    world.heal_and_check();
+    assert_eq!((world.received(), world.lost(), world.missing()), (25, 60, 60));
+    assert_eq!(world.disk.files(), 0);
+}
+
+#[test]
+fn while_the_aggregators_clock_is_behind_frames_wait() {
+    let mut world = World::new(1).with_room(1_000, 1 << 30);
+    world.begin();
+    world.aggregator.now = Some(Tick(10));
+    for _ in 0..60 {
+        world.tick();
+        world.deliver_all();
+        world.work();
+        world.connect();
+    }
+    assert_eq!(world.die(End::Killed), 0);
+    world.begin();
+    for _ in 0..60 {
+        world.tick();
+        world.deliver_all();
+        world.work();
+        world.connect();
+    }
+    assert_eq!((world.received(), world.lost()), (10, 0));
+    world.aggregator.now = None;
+    world.heal_and_check();
+    assert_eq!((world.received(), world.lost()), (120, 0));
+}
+
+#[test]
+fn a_clock_that_is_set_back_costs_a_stream_and_no_frame() {
+    let mut world = World::new(1);
+    world.clock = 500;
+    world.begin();
+    for _ in 0..5 {
+        world.tick();
+        world.deliver_all();
+    }
+    world.clock = 0;
+    world.tick();
+    assert!(world.backlog.is_stream_over() && !world.backlog.may_send());
+    world.heal_and_check();
+    assert_eq!((world.received(), world.lost()), (6, 0));
+}
+
 #[test]
 fn frames_of_another_node_or_resolution_wait_until_they_are_too_old() {
     let mut world = World::new(1);

@@ -160,6 +160,11 @@ impl Link {
         }
     }
 
+    /// Whether there is, or was until a moment ago, somebody to refuse a frame.
+    pub(super) fn is_welcomed(&self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
     /// Whether frames may be said.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, Self::Open(stream) if stream.closing.is_none())

@@ -5,6 +5,8 @@
 
 use tonic::Code;
 
+use crate::backlog::Refusal;
+
 /// What kind of failure it is, as far as it changes what the agent does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -53,9 +55,13 @@ impl Kind {
         }
     }
 
-    /// Whether it is a frame or a declaration that is not accepted, rather than who sends it.
-    pub(super) fn is_refusal_of_content(self) -> bool {
-        self == Self::Status(Code::InvalidArgument)
+    /// What of a stream's frames and declarations is not accepted, once the stream was welcomed.
+    pub(super) fn refusal(self) -> Option<Refusal> {
+        match self {
+            Self::Status(Code::InvalidArgument) => Some(Refusal::Content),
+            Self::Status(Code::FailedPrecondition) => Some(Refusal::Time),
+            _ => None,
+        }
     }
 
     /// What the person on call can do.
@@ -76,7 +82,8 @@ fn advice_on(code: Code) -> &'static str {
             "the aggregator does not accept what this agent says: compare their versions"
         }
         Code::FailedPrecondition => {
-            "give agent and aggregator the same --resolution and versions that understand each other"
+            "give agent and aggregator the same --resolution, versions that understand each other, \
+             and clocks that agree"
         }
         Code::AlreadyExists => {
             "another agent speaks for this node: stop it, or give one of them another --node"

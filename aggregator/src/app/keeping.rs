@@ -21,7 +21,7 @@ use crate::{
         refill::{NodesPart, Refilled},
         seal::SealError,
         status::ArchiveStatus,
-        upkeep::{Archive, OpenError},
+        upkeep::{Archive, Limits, OpenError},
     },
     clock::Clock,
     history::{
@@ -34,7 +34,7 @@ use crate::{
         file::Tier,
         store::{Recovered, Store},
     },
-    journal::{Committer, Position, Span, segment::SegmentName},
+    journal::{Committer, Position, Span, WAITING_MOST, segment::SegmentName},
     model::Model,
     self_metrics::{ArchiveTier, SelfMetrics},
     settings::{HistorySettings, Settings},
@@ -125,7 +125,8 @@ impl Keeping {
         let opened = Store::open(Arc::clone(&disk), Cache::default());
         let (store, recovered) = opened.map_err(|error| failed(error.into()))?;
         tell(&recovered);
-        let opened = Archive::open(disk, Arc::new(store), settings.resolution, history.retention);
+        let limits = Limits { retention: history.retention, waiting_most: WAITING_MOST };
+        let opened = Archive::open(disk, Arc::new(store), settings.resolution, limits);
         let (archive, segments) = opened.map_err(failed)?;
         let (announce, durable) = watch::channel(Position::default());
         Ok(Self {

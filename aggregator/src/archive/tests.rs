@@ -11,7 +11,7 @@ use tally_proto::{
 use super::{
     kept::{Kept, Patience},
     seal::{SealError, first_write, segment_after},
-    upkeep::{Archive, OpenError},
+    upkeep::{Archive, Limits, OpenError},
 };
 use crate::{
     history::{
@@ -25,7 +25,7 @@ use crate::{
         timeline::Timeline,
     },
     journal::{
-        Committer, Span, StreamMark,
+        Committer, Span, StreamMark, WAITING_MOST,
         segment::{SegmentName, SegmentNumber, SegmentState},
     },
 };
@@ -33,13 +33,20 @@ use crate::{
 const SPAN: Span =
     Span { longest: Duration::MAX, longest_with_late: Duration::MAX, bytes: u64::MAX };
 
-const KEPT: Retention =
-    Retention { raw_s: 1 << 30, five_minutes_s: 1 << 30, hour_s: 1 << 30, bytes: 1 << 40 };
+const LIMITS: Limits = Limits {
+    retention: Retention {
+        raw_s: 1 << 30,
+        five_minutes_s: 1 << 30,
+        hour_s: 1 << 30,
+        bytes: 1 << 40,
+    },
+    waiting_most: WAITING_MOST,
+};
 
 fn try_open(disk: &SimulatedDisk) -> Result<(Archive, Vec<SegmentName>), OpenError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let (store, _) = Store::open(Arc::clone(&disk), Cache::default())?;
-    Archive::open(disk, Arc::new(store), Resolution::DEFAULT, KEPT)
+    Archive::open(disk, Arc::new(store), Resolution::DEFAULT, LIMITS)
 }
 
 /// Closes a segment that says nothing.

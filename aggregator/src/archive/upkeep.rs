@@ -39,10 +39,21 @@ pub struct Archive {
     store: Arc<Store>,
     journal: Arc<Journal>,
     resolution: Resolution,
-    retention: Retention,
+    limits: Limits,
     segments: Mutex<Segments>,
     /// Bytes of the segment that is being written.
     open_bytes: AtomicU64,
+}
+
+const DAY_S: u64 = 86_400;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// On disk.
+    pub retention: Retention,
+    /// In memory while the disk refuses: bytes of the journal.
+    pub waiting_most: usize,
 }
 
 /// Closed segments.
@@ -86,7 +97,7 @@ impl Archive {
         disk: Arc<dyn Disk>,
         store: Arc<Store>,
         resolution: Resolution,
-        retention: Retention,
+        limits: Limits,
     ) -> Result<(Self, Vec<SegmentName>), OpenError> {
         let names = segment::list(&*disk).map_err(OpenError::List)?;
         for name in &names {
@@ -98,9 +109,9 @@ impl Archive {
         let archive = Self {
             disk,
             store,
-            journal: Arc::new(Journal::new(first)),
+            journal: Arc::new(Journal::new(first, limits.waiting_most)),
             resolution,
-            retention,
+            limits,
             segments: Mutex::default(),
             open_bytes: AtomicU64::new(0),
         };
@@ -223,11 +234,14 @@ impl Archive {
         self.store.merge(now, || front().map_or(u64::MAX, first_write))
     }
 
-    /// Drops what is too old or too much. The journal counts as history does.
+    /// Drops what is too old or too much. The journal counts as history does. What is old is told
+    /// by the newest there is, too, so that a clock that is years ahead drops nothing.
     pub fn drop_old(&self, now: Tick) -> Result<Dropped, HistoryError> {
+        let newest = self.store.newest_tick()?.unwrap_or(now);
+        let now = now.min(Tick(newest.0.saturating_add(DAY_S)));
         let journal = self.journal_held().bytes;
-        let bytes = self.retention.bytes.saturating_sub(journal);
-        self.store.drop_old(now, Retention { bytes, ..self.retention })
+        let bytes = self.limits.retention.bytes.saturating_sub(journal);
+        self.store.drop_old(now, Retention { bytes, ..self.limits.retention })
     }
 
     /// The oldest tick that may be in no file yet; `None` when all are.

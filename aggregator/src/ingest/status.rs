@@ -58,9 +58,9 @@ impl Refused {
         };
         match self {
             Self::Message(BadMessage::Version(_))
-            | Self::Rule(admission::Refusal::Resolution { .. }) => {
-                Status::failed_precondition(message)
-            }
+            | Self::Rule(
+                admission::Refusal::Resolution { .. } | admission::Refusal::Future { .. },
+            ) => Status::failed_precondition(message),
             Self::Rule(admission::Refusal::Entities(..)) => Status::resource_exhausted(message),
             Self::Message(_) | Self::Rule(_) | Self::Frame(_) => Status::invalid_argument(message),
             Self::NodeTaken(_) => Status::already_exists(message),

@@ -22,6 +22,9 @@ const SPAN: Span = Span {
     bytes: 1_000,
 };
 
+/// Bytes that may wait.
+const ROOM: usize = 1 << 20;
+
 fn hello(node: &str) -> Hello {
     Hello {
         node: NodeName::parse(node).unwrap(),
@@ -48,7 +51,7 @@ fn append(journal: &Journal, node: &str, stream: &mut StreamMark, sequence: u64)
 }
 
 fn new(disk: &SimulatedDisk) -> (Arc<Journal>, Committer) {
-    let journal = Arc::new(Journal::new(SegmentNumber(1)));
+    let journal = Arc::new(Journal::new(SegmentNumber(1), ROOM));
     let committer = Committer::new(Arc::new(disk.clone()), Arc::clone(&journal), SPAN);
     (journal, committer)
 }
@@ -163,7 +166,7 @@ fn more_than_may_wait_is_not_taken_until_there_is_room() {
     let disk = SimulatedDisk::default();
     let (journal, mut committer) = new(&disk);
     let mut stream = StreamMark::default();
-    let large = vec![0; WAITING_MOST];
+    let large = vec![0; ROOM];
     journal.append(&mut stream, None, |_, _| (), |_, out| out.extend_from_slice(&large));
     assert!(!journal.has_room());
     committer.commit(Duration::ZERO).unwrap();

@@ -168,7 +168,8 @@ impl NodeWriter {
     pub fn begin_stream(&mut self, boot: BootId, now: UnixMs, silence_ms: i64) -> Option<u64> {
         if let Some((speaking, heard)) = self.speaker
             && speaking != boot
-            && now.since(heard) < silence_ms
+            // Heard later than now: the clock was set back, and nobody knows when that was.
+            && (0..silence_ms).contains(&now.since(heard))
         {
             return None;
         }
@@ -425,5 +426,31 @@ impl NodeWriter {
         let slots = u64::try_from(self.counted.len().max(1)).unwrap_or(1);
         let number = tick.0 / u64::from(self.resolution.seconds());
         usize::try_from(number % slots).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One boot of a host was heard at a time; whether another may speak for the node at another.
+    #[track_caller]
+    fn check(heard_ms: i64, now_ms: i64, expected: bool) {
+        let name = NodeName::parse("node-a").unwrap();
+        let mut writer = NodeWriter::new(name, Resolution::DEFAULT, 4, Arc::default(), Tick(0));
+        writer.begin_stream(BootId([1; 16]), UnixMs(heard_ms), 3_000).unwrap();
+        let other = writer.begin_stream(BootId([2; 16]), UnixMs(now_ms), 3_000);
+        assert_eq!(other.is_some(), expected);
+    }
+
+    #[test]
+    fn another_boot_waits_for_silence() {
+        check(100_000, 102_999, false);
+        check(100_000, 103_000, true);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_clock_that_was_set_back() {
+        check(7_200_000, 100_000, true);
     }
 }

@@ -23,6 +23,7 @@ use super::{
     crew::{self, Begin, Event, FlatOut, Member, Orders, flat_out_ticks},
     descriptors, freshness,
     http::HttpClient,
+    memory::Course,
     names,
     quantiles::Quantiles,
     reading::Plan,
@@ -153,8 +154,15 @@ impl Swarm<'_> {
         crews.until(self.clock, parts.measured).await?;
         let before = self.moment()?;
         (self.progress)(&format!("measuring {} ticks", self.arguments.ticks));
-        crews.until(self.clock, parts.after).await?;
+        let mut course = Course::new(self.arguments.ticks);
+        for number in 1..=self.arguments.ticks {
+            crews.until(self.clock, tick(self.arguments.warm_up + number)).await?;
+            if let Some(usage) = self.target.pid.map(Usage::of).transpose()? {
+                course.see(self.pods_so_far(), usage.resident_bytes);
+            }
+        }
         let mut report = Report::between(self.shape, false, &before, &self.moment()?);
+        report.memory = course.parts();
         report.asked = self.ask(&mut crews).await?;
         crews.stop().await?;
         // Only now all acknowledgements are here: one may stand for the frames of several ticks.
@@ -259,6 +267,12 @@ impl Swarm<'_> {
             crews.ready().await?;
         }
         Ok(crews)
+    }
+
+    /// Pods that there are and that were.
+    fn pods_so_far(&self) -> u64 {
+        let at_once = u64::from(self.shape.nodes) * u64::from(self.shape.pods);
+        at_once + self.happened.record().pods_replaced
     }
 
     fn moment(&self) -> anyhow::Result<Moment> {

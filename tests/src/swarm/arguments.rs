@@ -106,6 +106,9 @@ Examples:
     tally-swarm --spawn target/release/tally-aggregator --nodes 1000 --flat-out --ticks 64 --history-dir /var/tmp/swarm
   Bad weather: pods come and go, containers restart, a twentieth of the nodes is cut off:
     tally-swarm --spawn target/release/tally-aggregator --churn 0.5 --restarts 0.2 --late 5
+  A million pods that live for five seconds each, all in history: does memory grow with them?
+    tally-swarm --spawn target/release/tally-aggregator --nodes 100 --pods 100 --containers 1 --churn 20 \\
+                --ticks 560 --model-window 60s --history-dir /var/tmp/swarm
   An aggregator that runs already; without --rest nothing is asked, without --pid nothing is measured:
     tally-swarm --aggregator http://127.0.0.1:8083 --rest http://127.0.0.1:8082 --pid 4711 \\
                 --nodes 50 --resolution 15s --pods 100 --containers 1 --metrics 23
@@ -114,7 +117,8 @@ The JSON has: the shape; samples and frames sent and acknowledged each second; b
 whether the player kept up (\"kept_up\") and how late its frames left and were acknowledged; CPU
 seconds in and outside the kernel, microseconds an entity and cycle, context switches and memory of
 the aggregator, and what the player itself took; freshness (from the reading on a node until REST
-shows it); what happened to nodes, pods and containers; and with --query latencies of each kind of
+shows it); the memory of the aggregator in ten parts of the time, each with how many
+pods there were so far; what happened to nodes, pods and containers; and with --query latencies of each kind of
 question. When the player or the aggregator did not keep up (\"sustained\" is false), there is no
 share of a core, and the status is 1.
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     aggregator::Usage,
     asking::Asked,
+    memory,
     punctuality::Verdict,
     quantiles::{Quantiles, rounded},
     shape::Shape,
@@ -55,6 +56,8 @@ pub struct Report {
     pub aggregator: Option<Cost>,
     /// What the player used, all its threads together.
     pub player: Player,
+    /// The aggregator's memory in ten parts of the measured time.
+    pub memory: Vec<memory::Part>,
     /// From a reading on a node until REST showed it.
     pub freshness: Option<Quantiles>,
     /// What happened to nodes, pods and containers, the warm-up included.
@@ -169,6 +172,7 @@ impl Report {
             aggregator: usage.map(|(before, after)| {
                 Cost::between(shape, (frames, samples), seconds, before, after)
             }),
+            memory: Vec::new(),
             freshness: None,
             weather: None,
             asked: None,

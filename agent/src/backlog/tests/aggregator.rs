@@ -10,7 +10,7 @@ use tally_proto::{
     tick::{Tick, UnixMs},
 };
 
-use crate::outbox::Outgoing;
+use crate::{backlog::Refusal, outbox::Outgoing};
 
 /// A frame as everyone must understand it: values by the lives of their entities.
 pub(super) type Meant = BTreeMap<(u32, Option<UnixMs>), i64>;
@@ -24,6 +24,8 @@ pub(super) struct Aggregator {
     highest: HashMap<u64, u64>,
     /// A frame that it does not accept.
     pub(super) refuses: Option<(Run, u64)>,
+    /// What comes after this tick has not come by its clock.
+    pub(super) now: Option<Tick>,
 }
 
 /// What it knows of an open stream.
@@ -53,8 +55,8 @@ impl Aggregator {
         self.highest.clear();
     }
 
-    /// Takes a frame. Whether it accepts it.
-    pub(super) fn take(&mut self, stream: &mut Stream, outgoing: Outgoing) -> bool {
+    /// Takes a frame, or says why not.
+    pub(super) fn take(&mut self, stream: &mut Stream, outgoing: Outgoing) -> Result<(), Refusal> {
         let Outgoing { declarations, frame, .. } = outgoing;
         let anew = |number| declarations.entities.iter().any(|entity| entity.number == number);
         assert!(!declarations.retired.iter().copied().any(anew), "the order is not left open");
@@ -70,7 +72,10 @@ impl Aggregator {
         }
         stream.last = Some((frame.sequence, frame.tick));
         if self.refuses == Some((stream.run, frame.sequence.0)) {
-            return false;
+            return Err(Refusal::Content);
+        }
+        if self.now.is_some_and(|now| now < frame.tick) {
+            return Err(Refusal::Time);
         }
         unpack(&mut stream.state, &frame.columns).unwrap();
         let meant = stream.meant();
@@ -82,7 +87,7 @@ impl Aggregator {
             self.counted.insert(name, (frame.tick, meant));
         }
         *highest = frame.sequence.0.max(*highest);
-        true
+        Ok(())
     }
 
     pub(super) fn last_of(stream: &Stream) -> Option<Sequence> {

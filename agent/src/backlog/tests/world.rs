@@ -38,6 +38,8 @@ pub(super) enum End {
 pub(super) struct World {
     random: u64,
     now: u64,
+    /// By how much the host's clock is ahead.
+    pub(super) clock: u64,
     /// Of a hundred steps, how many are acknowledgements: few means that much is in flight.
     pub(super) acknowledgements: u64,
     pub(super) outbox: outbox::Limits,
@@ -83,6 +85,7 @@ impl World {
         Self {
             random: seed,
             now: 0,
+            clock: 0,
             acknowledgements: 15,
             outbox: OUTBOX,
             run,
@@ -126,6 +129,7 @@ impl World {
             5..=9 => self.disk.fault = None,
             10 => self.stop_and_start(),
             11 => self.aggregator.forget(),
+            12 => self.clock = self.below(200),
             _ => self.random_step_without_faults(),
         }
     }
@@ -152,6 +156,11 @@ impl World {
 
     pub(super) fn ticks(&self) -> u64 {
         self.now
+    }
+
+    /// The present, as the host's clock has it.
+    pub(super) fn tick_now(&self) -> Tick {
+        Tick(self.now + self.clock)
     }
 
     fn time(&self) -> Duration {
@@ -195,7 +204,7 @@ impl World {
             self.builder.set(EntityNumber(number), COLUMN, value);
             meant.insert((number, Some(UnixMs(life))), value);
         }
-        let tick = Tick(self.now);
+        let tick = self.tick_now();
         let columns = self.builder.finish().clone();
         self.pushed.insert((self.run.0, self.sequence), (tick, meant));
         self.backlog.push(Reading { tick, declarations: said, columns }, self.time());
@@ -243,7 +252,7 @@ impl World {
     pub(super) fn cut(&mut self) {
         self.stream = None;
         self.on_the_way.clear();
-        self.backlog.stream_failed(false);
+        self.backlog.stream_failed(None);
     }
 
     fn send_and_deliver(&mut self) {
@@ -269,10 +278,10 @@ impl World {
 
     fn deliver(&mut self) {
         while let (Some(stream), Some(outgoing)) = (&mut self.stream, self.on_the_way.pop_front()) {
-            if !self.aggregator.take(stream, outgoing) {
+            if let Err(refusal) = self.aggregator.take(stream, outgoing) {
                 self.stream = None;
                 self.on_the_way.clear();
-                self.backlog.stream_failed(true);
+                self.backlog.stream_failed(Some(refusal));
             }
         }
     }

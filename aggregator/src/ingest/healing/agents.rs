@@ -25,6 +25,8 @@ pub(super) struct Measured {
     run: u64,
     sequence: u64,
     index: u64,
+    /// Whether it is not the first of its tick.
+    is_again: bool,
 }
 
 /// One node's agent.
@@ -36,6 +38,8 @@ pub(super) struct Agent {
     /// No stream comes about before this tick.
     pub(super) cut_until: u64,
     pub(super) link: Option<Link>,
+    /// Frames that the server could not record, each as often as it was sent.
+    pub(super) unrecorded: u64,
 }
 
 /// A stream from the agent's side.
@@ -44,6 +48,8 @@ pub(super) struct Link {
     run: u64,
     packer: Packer,
     said: Option<Option<u64>>,
+    /// The tick that was sent last.
+    last: Option<u64>,
     /// How many of those that wait were sent.
     sent: usize,
     unacknowledged: VecDeque<(u64, Position)>,
@@ -53,14 +59,22 @@ impl Agent {
     /// One that has measured nothing.
     pub(super) fn new(node: usize) -> Self {
         let waiting = VecDeque::new();
-        Self { node, run: 1, sequence: 0, waiting, cut_until: 0, link: None }
+        Self { node, run: 1, sequence: 0, waiting, cut_until: 0, link: None, unrecorded: 0 }
     }
 
     /// Measures a tick.
     pub(super) fn measure(&mut self, index: u64) {
         self.sequence += 1;
         let (run, sequence) = (self.run, self.sequence);
-        self.waiting.push_back(Measured { run, sequence, index });
+        self.waiting.push_back(Measured { run, sequence, index, is_again: false });
+    }
+
+    /// Its clock is set back, so that it measures ticks from `first` on again, and then right.
+    pub(super) fn measure_again(&mut self, first: u64, index: u64) {
+        for index in first..=index {
+            self.measure(index);
+            self.waiting.back_mut().unwrap().is_again = true;
+        }
     }
 
     fn hello(&self, run: u64) -> Hello {
@@ -80,12 +94,23 @@ impl Agent {
             self.connect(server, run);
         }
         let Some(link) = &mut self.link else { return false };
+        // As the service does whenever the disk has taken something.
+        if link.session.resend().is_some() {
+            self.link = None;
+            return false;
+        }
         let fine = loop {
             let Some(measured) = self.waiting.get(link.sent).filter(|one| one.run == run) else {
                 break true;
             };
-            if !link.send(self.node, *measured) {
+            // Ticks ascend on a stream.
+            if link.last.replace(measured.index).is_some_and(|last| measured.index <= last) {
                 break false;
+            }
+            match link.send(self.node, *measured, server) {
+                Some(Reply::Unrecorded) => self.unrecorded += 1,
+                Some(_) => (),
+                None => break false,
             }
             link.sent += 1;
         };
@@ -113,6 +138,7 @@ impl Agent {
             run,
             packer: Packer::new(),
             said: None,
+            last: None,
             sent: 0,
             unacknowledged: VecDeque::new(),
         });
@@ -145,7 +171,8 @@ impl Agent {
 }
 
 impl Link {
-    fn send(&mut self, node: usize, measured: Measured) -> bool {
+    /// What the server says; nothing when it ends the stream.
+    fn send(&mut self, node: usize, measured: Measured, server: &Server) -> Option<Reply> {
         let generation = generation(node, measured.index);
         if self.said != Some(generation) {
             let mut said = declarations(node, measured.index);
@@ -154,12 +181,10 @@ impl Link {
             }
             self.said = Some(generation);
             let said = encode::agent_message(AgentMessage::Declarations(said));
-            if self.session.take(said).is_err() {
-                return false;
-            }
+            self.session.take(said).ok()?;
         }
         let (mut builder, mut columns) = (Builder::new(), Vec::new());
-        fill(&mut builder, node, measured.index);
+        fill(&mut builder, node, measured.index, measured.is_again);
         self.packer.pack(builder.finish(), &mut columns);
         let frame = PackedFrame {
             sequence: Sequence(measured.sequence),
@@ -167,15 +192,20 @@ impl Link {
             columns: Bytes::from(columns),
         };
         match self.session.take(encode::agent_message(AgentMessage::Frame(frame))) {
-            Ok(Reply::Counted(taken)) => {
-                self.unacknowledged.push_back((measured.sequence, taken.position));
-                true
+            Ok(reply) => {
+                if let Reply::Counted(taken) = reply {
+                    self.unacknowledged.push_back((measured.sequence, taken.position));
+                }
+                Some(reply)
             }
-            Ok(Reply::Unrecorded) => true,
-            Ok(other) => panic!("{other:?}"),
             Err(status) => {
-                assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
-                false
+                let ahead_ms = tick(measured.index).unix_ms().since(server.shared.clock.now());
+                let expected = match server.shared.rules.clock_skew_ms < ahead_ms {
+                    true => tonic::Code::FailedPrecondition,
+                    false => tonic::Code::Unavailable,
+                };
+                assert_eq!(status.code(), expected, "{status:?}");
+                None
             }
         }
     }

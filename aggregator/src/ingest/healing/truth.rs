@@ -86,7 +86,9 @@ pub(super) fn declarations(node: usize, index: u64) -> Declarations {
     Declarations { entities, columns: COLUMNS.map(column).into(), retired: Vec::new() }
 }
 
-pub(super) fn fill(builder: &mut Builder, node: usize, index: u64) {
+/// All values of a node at a tick. Gauges that are measured again are others: what was said first
+/// counts.
+pub(super) fn fill(builder: &mut Builder, node: usize, index: u64, is_again: bool) {
     let rows: &[u32] = match generation(node, index) {
         Some(_) => &[0, 1, 2, 3, 4, 5, 6],
         None => &[0, 1, 2, 6],
@@ -107,7 +109,7 @@ pub(super) fn fill(builder: &mut Builder, node: usize, index: u64) {
                 let grown = i64::try_from(index).unwrap() * 1_000_000_000;
                 grown + noise(node, index, what) % 1_000_000_000
             } else {
-                noise(node, index, what)
+                noise(node, index, what) + i64::from(is_again)
             };
             builder.set(EntityNumber(*row), ColumnNumber(number), value);
         }

@@ -22,7 +22,11 @@ use super::{
 };
 use crate::{
     admission::Rules,
-    archive::{kept::Patience, refill::NodesPart, upkeep::Archive},
+    archive::{
+        kept::Patience,
+        refill::NodesPart,
+        upkeep::{Archive, Limits},
+    },
     clock::{Clock, Now},
     history::{
         cache::Cache,
@@ -39,11 +43,34 @@ use crate::{
 };
 
 const WINDOW_MS: u64 = 12 * STEP_S * 1000;
-const KEPT: Retention =
-    Retention { raw_s: u64::MAX, five_minutes_s: u64::MAX, hour_s: u64::MAX, bytes: u64::MAX };
+const DAY_S: u64 = 86_400;
+const KEPT: Retention = Retention {
+    raw_s: 30 * DAY_S,
+    five_minutes_s: 120 * DAY_S,
+    hour_s: 400 * DAY_S,
+    bytes: u64::MAX,
+};
+
+/// How often agents try until everything is delivered. Little fits into a small journal at once.
+const ROUNDS: u32 = 80;
 
 /// Every series of every row.
 pub(super) type Rows = BTreeMap<(Arc<Life>, Arc<What>), Vec<(Tick, i64)>>;
+
+/// The time, and what the aggregator's clock takes it for.
+#[derive(Default)]
+struct Time {
+    now_ms: AtomicI64,
+    wrong_by_ms: AtomicI64,
+}
+
+impl Time {
+    fn read(&self) -> Now {
+        let now_ms = self.now_ms.load(Ordering::Relaxed);
+        let unix = UnixMs(now_ms + self.wrong_by_ms.load(Ordering::Relaxed));
+        Now { unix, elapsed: Duration::from_millis(now_ms.cast_unsigned()) }
+    }
+}
 
 /// One life of the aggregator.
 pub(super) struct Server {
@@ -56,14 +83,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    fn start(disk: SimulatedDisk, now: &Arc<AtomicI64>) -> Self {
+    fn start(disk: SimulatedDisk, time: &Arc<Time>, waiting_most: usize) -> Self {
         let resolution = Resolution::from_seconds(STEP_S).unwrap();
         let model = Arc::new(Model::new(resolution, WINDOW_MS));
         model.set_inventory(inventory());
         let dyn_disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let limits = Limits { retention: KEPT, waiting_most };
         let (store, _) = Store::open(Arc::clone(&dyn_disk), Cache::default()).unwrap();
         let (archive, segments) =
-            Archive::open(Arc::clone(&dyn_disk), Arc::new(store), resolution, KEPT).unwrap();
+            Archive::open(Arc::clone(&dyn_disk), Arc::new(store), resolution, limits).unwrap();
         let archive = Arc::new(archive);
         model.set_recorded_before(archive.store().newest_tick().unwrap().unwrap_or_default());
         for name in segments {
@@ -77,11 +105,8 @@ impl Server {
         };
         let committer = Committer::new(dyn_disk, Arc::clone(archive.journal()), span);
         let (announce, durable) = watch::channel(Position::default());
-        let now = Arc::clone(now);
-        let clock = Clock::new(move || {
-            let unix = UnixMs(now.load(Ordering::Relaxed));
-            Now { unix, elapsed: Duration::from_millis(unix.0.cast_unsigned()) }
-        });
+        let time = Arc::clone(time);
+        let clock = Clock::new(move || time.read());
         let rules = Rules { resolution, clock_skew_ms: 60_000, entities_per_node: 100 };
         let shared = Arc::new(Shared {
             model: Arc::clone(&model),
@@ -112,36 +137,45 @@ impl Server {
     }
 
     /// Seals, drops and merges. Whether it lives on.
-    pub(super) fn upkeep(&self, index: u64) -> bool {
+    pub(super) fn upkeep(&self) -> bool {
+        let now = Tick(u64::try_from(self.shared.clock.now().0 / 1000).unwrap());
         let newest = self.model.cluster().progress.newest();
         let oldest = newest.map(|newest| self.model.oldest(newest)).unwrap_or_default();
         let fine = self.archive.seal_next(Patience::Waits).is_ok()
             & self.archive.drop_kept(oldest).is_ok()
-            & self.archive.merge(tick(index)).is_ok();
+            & self.archive.drop_old(now).is_ok()
+            & self.archive.merge(now).is_ok();
         fine || !self.disk.has_crashed()
     }
 }
 
 /// Everything there is.
 pub(super) struct World {
-    now: Arc<AtomicI64>,
+    time: Arc<Time>,
+    /// Bytes of the journal that may wait for the disk.
+    waiting_most: usize,
     pub(super) server: Server,
     pub(super) agents: Vec<Agent>,
 }
 
 impl World {
     /// Nothing happened yet.
-    pub(super) fn new() -> Self {
-        let now = Arc::new(AtomicI64::new(0));
-        let server = Server::start(SimulatedDisk::default(), &now);
-        Self { now, server, agents: (0..NODES).map(Agent::new).collect() }
+    pub(super) fn new(waiting_most: usize) -> Self {
+        let time = Arc::new(Time::default());
+        let server = Server::start(SimulatedDisk::default(), &time, waiting_most);
+        Self { time, waiting_most, server, agents: (0..NODES).map(Agent::new).collect() }
     }
 
     /// It is shortly after a tick.
     pub(super) fn set_time(&self, index: u64) -> Duration {
         let now = tick(index).unix_ms().0 + 50;
-        self.now.store(now, Ordering::Relaxed);
+        self.time.now_ms.store(now, Ordering::Relaxed);
         Duration::from_millis(now.cast_unsigned())
+    }
+
+    /// The aggregator's clock is set ahead, or back.
+    pub(super) fn set_clock(&self, wrong_by_s: i64) {
+        self.time.wrong_by_ms.store(wrong_by_s * 1000, Ordering::Relaxed);
     }
 
     /// All agents measure a tick.
@@ -175,17 +209,18 @@ impl World {
         for agent in &mut self.agents {
             agent.link = None;
         }
-        self.server = Server::start(disk, &self.now);
+        self.server = Server::start(disk, &self.time, self.waiting_most);
     }
 
     /// Everything is delivered and becomes columns.
     pub(super) fn heal(&mut self, index: u64) {
         let elapsed = self.set_time(index);
         self.server.disk.leave_room(None);
+        self.set_clock(0);
         for agent in &mut self.agents {
             agent.cut_until = 0;
         }
-        for round in 0..50u32 {
+        for round in 0..ROUNDS {
             self.deliver(index);
             assert!(self.server.commit(elapsed + Duration::from_secs(u64::from(round))));
             self.acknowledge();
