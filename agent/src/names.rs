@@ -3,13 +3,15 @@
 //! Names are asked for, never collected: a container that was never seen before is a question, and
 //! nothing else makes one. So a host in which nothing begins asks nothing, and what is kept is bounded
 //! by what is waited for. [`questions`] says what is asked when and when to give up, [`cri`] and
-//! [`docker`] what the answers mean; who carries them is `runtimes`.
+//! [`docker`] what the answers mean; who carries them is `runtimes`. [`heapster`] has names that nobody
+//! needs to be asked for.
 //!
 //! The runtimes' streams of events are not used: containerd before 2.0 and CRI-O hand each event to
 //! one listener only, so that whoever listens takes it away from the kubelet.
 
 pub mod cri;
 pub mod docker;
+pub mod heapster;
 pub mod questions;
 
 use tally_proto::{

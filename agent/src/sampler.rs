@@ -7,6 +7,7 @@
 //! half-way is not half in it. What changes seldom is read every 15 s, each member at another tick, so
 //! that no tick is heavier than the others; its last value is repeated in between.
 
+mod aliases;
 mod discovery;
 mod emit;
 mod foreign;

@@ -299,3 +299,63 @@ fn whoever_is_named_and_goes_in_one_reading_is_retired() {
     world.host.remove(&format!("/docker/{FREE}"));
     assert_eq!(world.read(), ["retired"]);
 }
+
+/// The groups of a node of Kubernetes that have names of their own.
+fn make_node(host: &FakeHost) {
+    for (path, seed) in [("", 1), ("/containerd.service", 2), ("/kubelet.service", 3)] {
+        host.group(&format!("/system.slice{path}"), seed, &[]);
+    }
+}
+
+#[test]
+fn parts_of_a_node_have_heapsters_names_besides_their_own_for_the_same_values() {
+    let mut world = World::new();
+    make_node(&world.host);
+    assert_eq!(
+        world.read(),
+        [
+            "free ? ?",
+            "free ? ?",
+            "free ? ?",
+            "free kubelet ?",
+            "free docker-daemon ?",
+            "free system ?"
+        ]
+    );
+    let (_, found) = world.watched.read();
+    let metrics = |path: &str| -> Vec<String> {
+        let entities = found["entities"].as_array().unwrap().iter();
+        let at = entities.filter(|entity| entity["cgroup"] == path);
+        at.map(|entity| format!("{} {}", entity["metrics"], entity["labeled"])).collect()
+    };
+    for path in ["/system.slice", "/system.slice/kubelet.service", "/kubepods"] {
+        let both = metrics(path);
+        assert_eq!(both.len(), 2, "{path}");
+        assert_eq!(both[0], both[1], "{path}");
+        assert!(both[0].contains("cpu/usage"), "{path}: {both:?}");
+    }
+    assert_eq!(metrics("/docker").len(), 1);
+}
+
+#[test]
+fn a_part_that_goes_takes_both_names_along() {
+    let mut world = World::new();
+    make_node(&world.host);
+    world.read();
+    world.host.remove("/system.slice/kubelet.service");
+    assert_eq!(world.read(), ["retired", "retired"]);
+    world.host.group("/system.slice/kubelet.service", 4, &[]);
+    assert_eq!(world.read(), ["free ? ?", "free kubelet ?"]);
+}
+
+#[test]
+fn a_container_that_is_called_like_a_part_keeps_its_path() {
+    let mut world = World::new();
+    world.knows(FREE, free("kubelet"));
+    world.knows(OTHER, free("pods"));
+    world.container("/docker", FREE, 80);
+    world.container("/docker", OTHER, 80);
+    assert_eq!(world.read(), ["free kubelet image:2", "free ? ?"]);
+    make_node(&world.host);
+    assert!(!world.read().contains(&"free kubelet ?".to_owned()));
+}

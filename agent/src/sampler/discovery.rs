@@ -115,6 +115,7 @@ impl Discovery {
             }
         }
         self.admit_waiting(host, population, said, tick);
+        population.give_aliases(said);
         self.forget_gone(host, population);
         self.plan(host, population);
     }

@@ -7,7 +7,9 @@ use tally_proto::{
 };
 
 use super::{
-    Host, load,
+    Host,
+    aliases::Alias,
+    load,
     processes::{Count, Processes},
 };
 use crate::{
@@ -61,6 +63,8 @@ pub(super) struct Member {
     pub kind: Kind,
     /// What its runtime calls it; a pod is called as in one of its containers.
     pub called: Option<Called>,
+    /// Its second name.
+    pub alias: Option<Alias>,
     /// Its cgroup; absent for a pod whose containers are all there is.
     pub path: Option<CgroupPath>,
     /// The nearest entity above it.
@@ -103,6 +107,7 @@ impl Member {
             number,
             kind,
             called: None,
+            alias: None,
             path,
             parent: None,
             start: None,
@@ -140,6 +145,11 @@ impl Member {
             }
         };
         EntityDeclaration { number: self.number, start: self.start, what }
+    }
+
+    /// Every number it has values under.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = EntityNumber> + use<> {
+        [Some(self.number), self.alias.as_ref().map(|alias| alias.number)].into_iter().flatten()
     }
 
     /// The runtime's id, of a container.

@@ -71,10 +71,22 @@ impl Population {
         self.members().find(is_it).map(|member| member.number)
     }
 
-    /// Whether a container that no pod owns has that name. Two runtimes may give the same.
+    /// Whether a container that no pod owns has that name. Two runtimes may give the
+    /// same.
     pub(super) fn is_free_name_taken(&self, name: &ContainerName) -> bool {
-        let has = |member: &Member| matches!(&member.called, Some(Called::Free { name: its, .. }) if its == name);
-        self.members().any(has)
+        self.members().any(|member| {
+            let alias = member.alias.as_ref().map(|alias| &alias.name);
+            let own = match &member.called {
+                Some(Called::Free { name, .. }) => Some(name),
+                _ => None,
+            };
+            own == Some(name) || alias == Some(name)
+        })
+    }
+
+    /// A number for a second name; `None` when a node may have no more.
+    pub(super) fn take_number(&mut self) -> Option<EntityNumber> {
+        self.numbers.take()
     }
 
     /// Gives a name to somebody who has none, and says so.
@@ -166,13 +178,15 @@ impl Population {
         if let (None, Some(id)) = (&member.called, member.container_id()) {
             self.gone_nameless.push(id.clone());
         }
-        // An entity that comes and goes within one frame was never said to be there.
-        let before = said.entities.len();
-        said.entities.retain(|declared| declared.number != number);
-        if before == said.entities.len() || self.named.contains(&number) {
-            said.retired.push(number);
+        for number in member.numbers() {
+            // An entity that comes and goes within one frame was never said to be there.
+            let before = said.entities.len();
+            said.entities.retain(|declared| declared.number != number);
+            if before == said.entities.len() || self.named.contains(&number) {
+                said.retired.push(number);
+            }
+            self.numbers.retire(number);
         }
-        self.numbers.retire(number);
     }
 
     /// A pod without a cgroup of its own goes with its last container.
