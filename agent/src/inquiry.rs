@@ -60,9 +60,8 @@ impl Inquiry {
             return Answer::Unknown;
         }
         let answer = state.questions.ask(id, api);
-        if answer == Answer::Wait {
-            self.0.asked.notify_one();
-        }
+        // Of one that stays without a name the time is to be waited for at which it is asked again.
+        self.0.asked.notify_one();
         answer
     }
 
@@ -125,6 +124,7 @@ mod tests {
     use std::{collections::HashMap, thread};
 
     use tally_proto::name::ContainerName;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::names::questions::Reach;
@@ -151,6 +151,24 @@ mod tests {
         let round = Round { called, docker: reach, ..Round::default() };
         inbox.answer(Duration::ZERO, &due, round, 0);
         assert_eq!(sampling.join().unwrap(), Answer::Called(web()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stays_without_a_name_is_asked_about_again() {
+        let (inquiry, inbox) = inquiry();
+        let began = Instant::now();
+        let elapsed = || began.elapsed();
+        inquiry.ask(&id(), Api::Cri);
+        let due = inbox.next(elapsed).await;
+        inbox.answer(elapsed(), &due, Round::default(), 0);
+        let gives_up = async {
+            tokio::task::yield_now().await;
+            assert_eq!(inquiry.ask(&id(), Api::Cri), Answer::Unknown);
+        };
+        let again = timeout(Duration::from_secs(600), inbox.next(elapsed));
+        let (due, ()) = tokio::join!(again, gives_up);
+        assert_eq!(due.unwrap(), [(id(), Api::Cri)]);
+        assert!(Duration::from_secs(1) <= elapsed());
     }
 
     #[test]
