@@ -66,8 +66,8 @@ pub struct Options {
 /// A socket that gave no names.
 #[derive(Debug, thiserror::Error)]
 enum AskError {
-    /// Nobody listens.
-    #[error("nobody listens")]
+    /// Nobody listens, or we may not open it.
+    #[error("cannot connect")]
     Dead(#[source] io::Error),
     /// It takes too long.
     #[error("no answer within {} s", ANSWER_WITHIN.as_secs())]
