@@ -159,7 +159,16 @@ impl Talk {
     /// taken before they are acknowledged, together.
     async fn next_answer(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
         while !self.ended {
+            if let Some(status) = self.session.resend() {
+                self.ended = true;
+                return Some(Err(status));
+            }
             let message = match self.pending.wait(self.session.elapsed()) {
+                // There is room again once the disk has taken something.
+                None if self.session.is_missing() => tokio::select! {
+                    message = self.inbound.message() => message,
+                    Ok(()) = self.durable.changed() => continue,
+                },
                 None => self.inbound.message().await,
                 Some(wait) if !wait.is_zero() && !self.pending.is_full() => {
                     match timeout(wait, self.inbound.message()).await {

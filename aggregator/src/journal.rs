@@ -34,7 +34,7 @@ use tally_proto::tick::Tick;
 
 use crate::history::disk::{Disk, NewFile};
 use entry::StreamNumber;
-use segment::{SegmentName, SegmentNumber};
+use segment::{SegmentName, SegmentNumber, SegmentState};
 
 /// Bytes that may wait for the disk: a minute of what a thousand nodes say every second.
 pub const WAITING_MOST: usize = 64 << 20;
@@ -48,11 +48,11 @@ pub struct Position(pub u64);
 pub struct Span {
     /// After so long.
     pub longest: Duration,
-    /// After so long when it has frames that are too old for the live model: these are answered
-    /// for only once they are columns.
+    /// After so long when it has frames that are too old for the live model, or will be before it
+    /// is as old as `longest`: these are answered for only once they are columns.
     pub longest_with_late: Duration,
-    /// After so many values: making columns of them takes some two bytes of memory each.
-    pub samples: u64,
+    /// After so many bytes.
+    pub bytes: u64,
 }
 
 /// What a closed segment holds.
@@ -71,8 +71,6 @@ pub struct Closed {
 pub struct Addition {
     /// Its tick.
     pub tick: Tick,
-    /// Its values.
-    pub samples: usize,
     /// Whether it is too old for the live model.
     pub is_late: bool,
 }
@@ -81,13 +79,6 @@ pub struct Addition {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StreamMark {
     at: Option<(SegmentNumber, StreamNumber)>,
-}
-
-impl StreamMark {
-    /// Lets the stream say everything again before it says anything else.
-    pub fn forget(&mut self) {
-        self.at = None;
-    }
 }
 
 /// The journal, for those who append.
@@ -106,7 +97,6 @@ struct Gathering {
     streams: u32,
     buffer: Vec<u8>,
     appended: u64,
-    samples: u64,
     ticks: Option<(Tick, Tick)>,
     /// The oldest tick of the segment before, until somebody has taken that over.
     closing_since: Option<Tick>,
@@ -122,7 +112,6 @@ impl Journal {
             streams: 0,
             buffer: Vec::new(),
             appended: 0,
-            samples: 0,
             ticks: None,
             closing_since: None,
             has_late: false,
@@ -233,8 +222,7 @@ impl Journal {
 }
 
 impl Gathering {
-    fn add(&mut self, Addition { tick, samples, is_late }: Addition) {
-        self.samples += u64::try_from(samples).unwrap_or(0);
+    fn add(&mut self, Addition { tick, is_late }: Addition) {
         if is_late {
             self.has_late = true;
         } else {
@@ -243,11 +231,17 @@ impl Gathering {
         }
     }
 
+    /// Whether there are frames that are too old for the live model now, or were already as old as
+    /// a segment may become when others were new.
+    fn is_late(&self, longest: Duration) -> bool {
+        let spread_s = self.ticks.map_or(0, |(first, last)| last.0 - first.0);
+        self.has_late || longest <= Duration::from_secs(spread_s)
+    }
+
     /// What has gathered is for a segment that ends with it; what comes is for the next.
     fn turn(&mut self) -> Option<(Tick, Tick)> {
         self.segment = SegmentNumber(self.segment.0 + 1);
         self.streams = 0;
-        self.samples = 0;
         self.has_late = false;
         self.closing_since = self.ticks.map(|(first, _)| first);
         self.ticks.take()
@@ -325,9 +319,10 @@ impl Committer {
             self.began = elapsed;
         }
         let age = elapsed.saturating_sub(self.began);
+        let bytes = self.safe + u64::try_from(self.batch.len()).unwrap_or(0);
         let is_due = self.span.longest <= age
-            || gathering.has_late && self.span.longest_with_late <= age
-            || self.span.samples <= gathering.samples;
+            || gathering.is_late(self.span.longest) && self.span.longest_with_late <= age
+            || self.span.bytes <= bytes;
         if (ends || is_due) && !is_empty {
             self.ends = Some(gathering.turn());
         }
@@ -366,7 +361,7 @@ impl Committer {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let name = SegmentName { number: self.segment, is_columns: false };
+                let name = SegmentName { number: self.segment, state: SegmentState::Frames };
                 self.file.insert(self.disk.create(&name.to_string())?)
             }
         };

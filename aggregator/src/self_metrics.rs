@@ -64,6 +64,10 @@ pub struct ArchiveMetrics {
     pub frames_known: Counter,
     /// Segments of the journal that wait to become columns.
     pub segments_waiting: Gauge,
+    /// Segments that could not be read for long, and that nobody reads any more.
+    pub segments_set_aside: Counter,
+    /// Reads of history that failed for long, and were taken for nothing.
+    pub reads_given_up: Counter,
     /// Files that were merged into others.
     pub files_merged: Counter,
     /// Bytes that were dropped, because they were too old or too many.
@@ -101,6 +105,18 @@ impl ArchiveMetrics {
             "segments_waiting",
             "Segments of the journal that wait to become columns",
             self.segments_waiting.clone(),
+        );
+        all.register(
+            "segments_set_aside",
+            "Segments of the journal that could not be read for minutes: their files are kept under \
+             another name, and what they hold is in no answer",
+            self.segments_set_aside.clone(),
+        );
+        all.register(
+            "reads_given_up",
+            "Reads of history that failed for minutes while a segment waited for them, and were \
+             taken for nothing: sums of that time may lack late values",
+            self.reads_given_up.clone(),
         );
         all.register(
             "files_merged",

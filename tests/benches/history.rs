@@ -82,7 +82,7 @@ fn month(criterion: &mut Criterion) {
         store.write(rows).expect("there is room");
     }
     let end = Tick(recorded::BEGIN + DAYS * DAY_S);
-    while store.merge(Tick(end.0 + DAY_S)).expect("there is room").is_some() {}
+    while store.merge(Tick(end.0 + DAY_S), || u64::MAX).expect("there is room").is_some() {}
     let container = container.expect("a container");
     let of = Selection::PodContainer(container.namespace, container.pod, container.container);
     let hour = NonZeroU64::new(3_600_000);

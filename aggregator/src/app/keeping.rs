@@ -17,7 +17,9 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     archive::{
+        kept::Patience,
         refill::{NodesPart, Refilled},
+        seal::SealError,
         status::ArchiveStatus,
         upkeep::{Archive, OpenError},
     },
@@ -63,8 +65,12 @@ const SEGMENT_LONGEST: Duration = Duration::from_secs(1_200);
 /// only when they are columns.
 const SEGMENT_WITH_LATE: Duration = Duration::from_secs(15);
 
-/// Values of a segment at most: making columns of them takes some 250 MB for a while.
-const SEGMENT_SAMPLES: u64 = 128 << 20;
+/// Bytes of a segment: the budget of bytes can't drop what is no history yet.
+const SEGMENT_BYTES: u64 = 4 << 30;
+
+/// How long a segment waits for a disk that can't read it, or what history has of the same time:
+/// longer than a disk is away for a moment. What follows waits for it, and leaves the live model.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(300);
 
 /// Why there is no history.
 #[derive(Debug, thiserror::Error)]
@@ -237,10 +243,13 @@ fn refill(
                 }
                 archive.refilled(*name, &whole);
             }
-            Err(error) => tracing::error!(
-                error = chain(error),
-                "a part of the journal can't be read and is left where it is"
-            ),
+            Err(error) => {
+                tracing::error!(
+                    error = chain(error),
+                    "a part of the journal can't be read: the live model lacks what is in it"
+                );
+                archive.not_refilled(*name);
+            }
         }
     }
     frames
@@ -250,7 +259,7 @@ fn refill(
 /// window, and sealing has the other third.
 fn span(settings: &Settings) -> Span {
     let longest = (settings.model_window * 2 / 3).min(SEGMENT_LONGEST);
-    Span { longest, longest_with_late: SEGMENT_WITH_LATE.min(longest), samples: SEGMENT_SAMPLES }
+    Span { longest, longest_with_late: SEGMENT_WITH_LATE.min(longest), bytes: SEGMENT_BYTES }
 }
 
 fn tell(recovered: &Recovered) {
@@ -300,31 +309,25 @@ fn commit(hands: &Hands, span: Span, announce: &watch::Sender<Position>) {
 
 /// Makes columns of closed segments, and removes those that nobody needs any more.
 fn seal(hands: &Hands) {
-    let Hands { archive, model, metrics, .. } = hands;
-    let mut is_faulty = false;
+    let Hands { archive, model, .. } = hands;
+    // Since when the segment whose turn it is can't be made history.
+    let mut failing_since: Option<Duration> = None;
     while !hands.stopping.load(Ordering::Relaxed) {
-        match archive.seal_next() {
-            Ok(Some(sealed)) => {
-                is_faulty = false;
-                metrics.archive.samples_sealed.inc_by(sealed.samples);
-                metrics.archive.frames_known.inc_by(sealed.known);
-                if sealed.unreadable != 0 {
-                    tracing::warn!(
-                        frames = sealed.unreadable,
-                        "frames of the journal make no sense"
-                    );
-                }
+        match hands.seal_next(failing_since) {
+            Ok(true) => {
+                failing_since = None;
                 continue;
             }
-            Ok(None) => is_faulty = false,
+            Ok(false) => failing_since = None,
             Err(error) => {
-                metrics.archive.disk_faults.inc();
-                if !std::mem::replace(&mut is_faulty, true) {
+                hands.metrics.archive.disk_faults.inc();
+                if failing_since.is_none() {
                     tracing::error!(
                         error = chain(&error),
                         "cannot make history of the journal; it is kept, and tried again"
                     );
                 }
+                failing_since.get_or_insert(hands.clock.elapsed());
                 thread::sleep(AFTER_FAULT);
             }
         }
@@ -364,6 +367,46 @@ fn merge(hands: &Hands) {
 impl Hands {
     fn now(&self) -> Tick {
         Tick(u64::try_from(self.clock.now().0 / 1000).unwrap_or(0))
+    }
+
+    /// Makes history of the next segment. Whether there was one.
+    fn seal_next(&self, failing_since: Option<Duration>) -> Result<bool, SealError> {
+        let waited = failing_since.map(|since| self.clock.elapsed().saturating_sub(since));
+        let gives_up = waited.is_some_and(|waited| GIVE_UP_AFTER <= waited);
+        let patience = if gives_up { Patience::GivesUp } else { Patience::Waits };
+        let metrics = &self.metrics.archive;
+        match self.archive.seal_next(patience) {
+            Ok(Some(sealed)) => {
+                metrics.samples_sealed.inc_by(sealed.samples);
+                metrics.frames_known.inc_by(sealed.known);
+                metrics.reads_given_up.inc_by(sealed.given_up);
+                if sealed.unreadable != 0 {
+                    let frames = sealed.unreadable;
+                    tracing::warn!(frames, "frames of the journal make no sense");
+                }
+                if sealed.given_up != 0 {
+                    tracing::error!(
+                        reads = sealed.given_up,
+                        "history can't be read where late values belong: sums of that time may lack \
+                         them; `tally-aggregator history verify` says what is damaged"
+                    );
+                }
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(SealError::Segment(error)) if gives_up => {
+                let aside = self.archive.set_aside_next().map_err(SealError::Write)?;
+                metrics.segments_set_aside.inc();
+                tracing::error!(
+                    error = chain(&error),
+                    file = aside.map(|name| name.to_string()),
+                    "a segment of the journal can't be read and is set aside: what it holds is in no \
+                     answer until its file is mended and given its old name again"
+                );
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn merge_and_drop(&self) -> Result<(), HistoryError> {

@@ -11,15 +11,14 @@ use tally_proto::{
     tick::Tick,
 };
 
-use super::rows;
+use super::{kept::Kept, rows};
 use crate::{
     declared::MetricKey,
     history::{
-        error::{Budget, HistoryError},
+        error::HistoryError,
         life::Life,
         selection::Selection,
         series::{Series, What},
-        store::Store,
     },
     model::writer::Before,
     schema::Schema,
@@ -30,7 +29,7 @@ const LONGEST_STEP_S: u64 = 3_600;
 
 /// The last values that history has of the entities of `schema` before a tick.
 pub(super) fn from_history(
-    store: &Store,
+    kept: &mut Kept,
     schema: &Schema,
     node: &NodeName,
     at: Tick,
@@ -40,11 +39,11 @@ pub(super) fn from_history(
     let first = Tick(at.0.saturating_sub(LONGEST_STEP_S));
     let Some((anybody, _)) = members.first() else { return Ok(None) };
     let of = Selection::of(&anybody.who);
-    let seen = store.lives(&of, first, last, &mut Budget::unlimited())?;
+    let seen = kept.lives(&of, first, last)?;
     let Some(tick) = seen.iter().map(|seen| seen.last).max() else { return Ok(None) };
     let mut cells: Vec<Vec<(EntityNumber, i64)>> = vec![Vec::new(); schema.layout.columns.len()];
     for (life, row) in members.iter().filter_map(|(life, row)| Some((life, (*row)?))) {
-        for series in values_at(store, life, tick)? {
+        for series in values_at(kept, life, tick)? {
             let (index, value) = (index_of(schema, &series.what), series.values.first());
             if let Some((cells, value)) =
                 index.and_then(|index| cells.get_mut(index)).zip(value.copied())
@@ -56,8 +55,8 @@ pub(super) fn from_history(
     Ok(Some(before(schema, tick, cells)))
 }
 
-fn values_at(store: &Store, life: &Life, tick: Tick) -> Result<Vec<Series>, HistoryError> {
-    let rows = store.rows(&Selection::of(&life.who), tick, tick, &mut Budget::unlimited())?;
+fn values_at(kept: &mut Kept, life: &Life, tick: Tick) -> Result<Vec<Series>, HistoryError> {
+    let rows = kept.rows(&Selection::of(&life.who), tick, tick)?;
     let same = rows.into_iter().filter(|row| *row.life == *life);
     Ok(same.flat_map(|row| row.series).collect())
 }

@@ -15,7 +15,7 @@ use crate::{
     inventory::Inventory,
     journal::{
         Closed,
-        entry::{self, Entry, StreamNumber},
+        entry::{self, Entry, EntryReader, StreamNumber},
         segment::{self, ReadUp, SegmentError, SegmentName},
     },
     model::{Model, node::NodeSlot},
@@ -56,6 +56,7 @@ pub fn refill(
     part: NodesPart,
 ) -> Result<Refilled, SegmentError> {
     let mut streams: HashMap<StreamNumber, Replayed> = HashMap::new();
+    let mut entries = EntryReader::default();
     let mut ticks = Ticks::default();
     let mut frames = 0;
     let ReadUp { end, bytes, .. } = segment::payloads(disk, name, |_, payload| {
@@ -68,7 +69,16 @@ pub fn refill(
             return;
         }
         let stream = streams.get_mut(&number).filter(|stream| !stream.is_broken);
-        let (Some(stream), Ok(Some((_, entry)))) = (stream, entry::entry(payload)) else { return };
+        let Some(stream) = stream else { return };
+        let entry = match entries.next(payload) {
+            Ok(Some((_, entry))) => entry,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%error, "an entry of the journal makes no sense");
+                stream.is_broken = true;
+                return;
+            }
+        };
         if let Some(tick) = stream.take(model, entry) {
             ticks.add(tick);
             frames += 1;

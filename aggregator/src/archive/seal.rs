@@ -1,8 +1,9 @@
-//! A segment of the journal becomes files of history, one for each day that it touches.
+//! A segment of the journal becomes files of history, in parts of some nodes each, one file for each
+//! day that a part touches.
 //!
 //! The files carry the segment's number, so that doing it again after a crash does only what is not
-//! done. Nodes are unpacked one after the other and their rows kept packed, so what it takes is some
-//! two bytes for each value of the segment.
+//! done. Nodes are unpacked one after the other and the rows of a part kept packed, so what it takes
+//! does not grow with the number of nodes. Sums of namespaces and the cluster are in the last part.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,6 +13,7 @@ use std::{
 use tally_proto::{name::NodeName, record::End, tick::Resolution};
 
 use super::{
+    kept::{Kept, Patience},
     packed::PackedRow,
     span::{FrameError, Span},
     totals::Totals,
@@ -21,16 +23,36 @@ use crate::{
         disk::Disk,
         error::HistoryError,
         file::Window,
-        join::{cut, join_rows},
+        join::{into_cut, join_rows},
         series::Row,
         store::Store,
     },
     journal::{
-        entry::{self, Entry, Standing, StreamNumber},
-        segment::{self, Located, Segment, SegmentError, SegmentName},
+        entry::{self, Entry, EntryReader, Standing, StreamNumber},
+        segment::{self, Located, Segment, SegmentError, SegmentName, SegmentNumber},
     },
     model::vocabulary::Vocabulary,
 };
+
+/// Bytes of a segment after which a part ends. Its values take two or three bytes each while they
+/// wait, and have taken about one here. In tests parts are small, so that there are several.
+const PART_BYTES: usize = if cfg!(test) { 2 << 10 } else { 64 << 20 };
+
+/// Values of one node that are unpacked at once: 256 MB. Only a node beyond all others has more.
+const VALUES_AT_ONCE: usize = if cfg!(test) { 100 } else { 32 << 20 };
+
+/// Writes of one segment at most. A segment ends after 4 GiB, which are 64 parts.
+const PARTS: u64 = 1000;
+
+/// The first write of a segment; all are below that of the next.
+pub fn first_write(SegmentNumber(number): SegmentNumber) -> u64 {
+    number.saturating_mul(PARTS)
+}
+
+/// The segment after all that have made the writes before `next`.
+pub fn segment_after(next_write: u64) -> SegmentNumber {
+    SegmentNumber(next_write.div_ceil(PARTS))
+}
 
 /// Why a segment can't become history now.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +60,12 @@ pub enum SealError {
     /// Reading it.
     #[error("cannot read back the journal")]
     Segment(#[from] SegmentError),
-    /// Writing it, or reading what history has.
+    /// Reading what history has of the same time.
+    #[error("cannot read what history has of the same time")]
+    Kept(#[source] HistoryError),
+    /// Writing it.
     #[error("cannot write history")]
-    History(#[from] HistoryError),
+    Write(#[source] HistoryError),
 }
 
 /// What was done.
@@ -52,6 +77,8 @@ pub struct Sealed {
     pub known: u64,
     /// Frames that could not be read: they broke their streams when they came, too.
     pub unreadable: u64,
+    /// Reads of history that failed and were taken for nothing.
+    pub given_up: u64,
 }
 
 /// Makes history of a segment.
@@ -60,57 +87,43 @@ pub fn seal(
     store: &Store,
     name: SegmentName,
     resolution: Resolution,
+    patience: Patience,
 ) -> Result<Sealed, SealError> {
-    let records = by_node(&**disk, name)?;
+    let mut parts = parts(by_node(&**disk, name)?).into_iter().peekable();
     let segment = Segment::open(&**disk, name)?;
+    let mut kept = Kept::before(store, first_write(name.number), patience);
     let mut collected = Collected::default();
-    for (node, records) in records {
-        collected.node(store, &segment, Span::new(node, resolution), &records)?;
-    }
-    let number = name.number.0;
-    let kept_to = store.newest_tick()?;
-    let mut scratch = Vec::new();
-    for row in std::mem::take(&mut collected.totals).rows(store, kept_to)? {
-        collected.push(row, &mut scratch);
-    }
-    let Collected { mut rows, days, mut sealed, .. } = collected;
-    rows.sort_by(|a, b| a.life.cmp(&b.life));
-    for day in days {
-        if !store.has_write(day, number) {
-            sealed.samples += store.write_day(day, number, of_day(&rows, day))?;
+    let mut number = first_write(name.number);
+    while let Some(nodes) = parts.next() {
+        for (node, records) in nodes {
+            collected.node(&mut kept, &segment, Span::new(node, resolution), &records)?;
         }
+        if parts.peek().is_none() {
+            collected.sums(&mut kept)?;
+        }
+        collected.write(store, number)?;
+        number += 1;
     }
-    Ok(sealed)
+    collected.sealed.given_up = kept.given_up;
+    Ok(collected.sealed)
 }
 
 /// The rows of a day. Those of one life that came from several nodes lie beside each other.
-fn of_day(
-    rows: &[PackedRow],
-    day: Window,
-) -> impl Iterator<Item = Result<Row, HistoryError>> + use<'_> {
+fn of_day(rows: &[PackedRow], day: Window) -> impl Iterator<Item = Row> + use<'_> {
     let same = rows.chunk_by(|a, b| a.life == b.life);
     same.filter_map(move |rows| {
-        let unpacked: Result<Vec<Row>, _> = rows.iter().map(PackedRow::unpack).collect();
-        match unpacked {
-            Ok(rows) => {
-                let row = join_rows(rows)?;
-                cut(&row, day.first(), day.last()).map(Ok)
-            }
-            Err(source) => {
-                let name = "rows in memory".to_owned();
-                Some(Err(HistoryError::Block { name, source: source.into() }))
-            }
-        }
+        let row = join_rows(rows.iter().map(PackedRow::unpack).collect())?;
+        into_cut(row, day.first(), day.last())
     })
 }
 
+/// Each node and where its records are.
+type Nodes = Vec<(NodeName, Vec<Located>)>;
+
 /// The records of a segment, by node.
-fn by_node(
-    disk: &dyn Disk,
-    name: SegmentName,
-) -> Result<BTreeMap<NodeName, Vec<Located>>, SegmentError> {
+fn by_node(disk: &dyn Disk, name: SegmentName) -> Result<Nodes, SegmentError> {
     let mut nodes: HashMap<StreamNumber, NodeName> = HashMap::new();
-    let mut records: HashMap<NodeName, Vec<Located>> = HashMap::new();
+    let mut records: BTreeMap<NodeName, Vec<Located>> = BTreeMap::new();
     let read = segment::payloads(disk, name, |located, payload| {
         let Some((stream, hello)) = entry::beginning(&payload) else { return };
         if let Some(hello) = hello {
@@ -130,28 +143,57 @@ fn by_node(
     Ok(records.into_iter().collect())
 }
 
-/// What has been read of a segment.
+/// Nodes in parts, by nothing but the bytes of the segment: they come out the same each time.
+fn parts(nodes: Nodes) -> Vec<Nodes> {
+    let mut parts = Vec::new();
+    let (mut part, mut bytes) = (Nodes::new(), 0);
+    for (node, records) in nodes {
+        bytes += records.iter().map(|record| record.bytes()).sum::<usize>();
+        part.push((node, records));
+        if PART_BYTES <= bytes {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+    }
+    if !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+/// What has been read of a segment and is not written yet.
 #[derive(Default)]
 struct Collected {
     vocabulary: Vocabulary,
     rows: Vec<PackedRow>,
     totals: Totals,
     days: BTreeSet<Window>,
+    /// Days of any part: sums are of all of them.
+    all_days: BTreeSet<Window>,
     sealed: Sealed,
+    scratch: Vec<u8>,
 }
 
 impl Collected {
     fn node(
         &mut self,
-        store: &Store,
+        kept: &mut Kept,
         segment: &Segment,
         mut span: Span,
         records: &[Located],
     ) -> Result<(), SealError> {
         // After a frame that can't be read its stream has nothing more that could.
         let mut is_broken = false;
+        let mut entries = EntryReader::default();
         for located in records {
-            let Ok(Some((_, entry))) = entry::entry(segment.payload(*located)?) else { continue };
+            let entry = match entries.next(segment.payload(*located)?) {
+                Ok(Some((_, entry))) => entry,
+                Ok(None) => continue,
+                Err(_) => {
+                    is_broken = true;
+                    continue;
+                }
+            };
             match entry {
                 Entry::Begin(hello) => {
                     span.begin(&hello);
@@ -161,7 +203,7 @@ impl Collected {
                 Entry::Known(known) => span.know(known),
                 Entry::Base(frame) => is_broken |= span.base(&frame).is_err(),
                 Entry::Frame(_, _) if is_broken => self.sealed.unreadable += 1,
-                Entry::Frame(frame, standing) => match span.frame(&frame, standing, store) {
+                Entry::Frame(frame, standing) => match span.frame(&frame, standing, kept) {
                     Ok(Some(part)) => {
                         self.totals.add(frame.tick, &part);
                         self.days.insert(Window::of(frame.tick));
@@ -173,18 +215,42 @@ impl Collected {
                         is_broken = true;
                         self.sealed.unreadable += 1;
                     }
-                    Err(FrameError::History(error)) => return Err(error.into()),
+                    Err(FrameError::History(error)) => return Err(SealError::Kept(error)),
                 },
             }
+            if VALUES_AT_ONCE <= span.values() {
+                self.push(span.take_rows());
+            }
         }
-        let mut scratch = Vec::new();
-        for row in span.rows() {
-            self.push(row, &mut scratch);
-        }
+        self.push(span.take_rows());
         Ok(())
     }
 
-    fn push(&mut self, row: Row, scratch: &mut Vec<u8>) {
-        self.rows.push(PackedRow::pack(row, scratch));
+    /// Adds the rows of all sums.
+    fn sums(&mut self, kept: &mut Kept) -> Result<(), SealError> {
+        let rows = std::mem::take(&mut self.totals).rows(kept).map_err(SealError::Kept)?;
+        self.push(rows);
+        self.days.append(&mut self.all_days);
+        Ok(())
+    }
+
+    fn push(&mut self, rows: Vec<Row>) {
+        let scratch = &mut self.scratch;
+        self.rows.extend(rows.into_iter().map(|row| PackedRow::pack(row, scratch)));
+    }
+
+    /// Writes what is collected as one write.
+    fn write(&mut self, store: &Store, number: u64) -> Result<(), SealError> {
+        let (mut rows, days) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.days));
+        // Of those of one life the earlier stay before the later.
+        rows.sort_by(|a, b| a.life.cmp(&b.life));
+        for day in &days {
+            if !store.has_write(*day, number) {
+                let written = store.write_day(*day, number, of_day(&rows, *day));
+                self.sealed.samples += written.map_err(SealError::Write)?;
+            }
+        }
+        self.all_days.extend(days);
+        Ok(())
     }
 }

@@ -14,13 +14,11 @@ use tally_proto::{
 
 use super::{
     earlier,
+    kept::Kept,
     rows::{self, Frames, PlannedRow, Wanted},
 };
 use crate::{
-    history::{
-        error::HistoryError, join::join_rows, life::Life, series::Row, store::Store,
-        timeline::Timeline,
-    },
+    history::{error::HistoryError, join::join_rows, life::Life, series::Row, timeline::Timeline},
     inventory::Inventory,
     journal::entry::Standing,
     model::{
@@ -45,6 +43,8 @@ pub(super) struct Span {
     eras: Vec<Era>,
     /// Whether the last era goes on.
     is_open: bool,
+    /// Values in all eras.
+    values: usize,
     /// Ticks that were counted.
     counted: HashSet<Tick>,
 }
@@ -74,7 +74,15 @@ impl Span {
     pub(super) fn new(node: NodeName, resolution: Resolution) -> Self {
         let known = Arc::new(Inventory::default());
         let writer = NodeWriter::new(node.clone(), resolution, 1, Arc::clone(&known), Tick(0));
-        Self { node, writer, known, eras: Vec::new(), is_open: false, counted: HashSet::new() }
+        Self {
+            node,
+            writer,
+            known,
+            eras: Vec::new(),
+            is_open: false,
+            values: 0,
+            counted: HashSet::new(),
+        }
     }
 
     /// A stream begins.
@@ -104,12 +112,12 @@ impl Span {
     }
 
     /// Takes a frame. Nothing is added by one whose tick was counted before, in this segment or, as
-    /// `store` says, in another.
+    /// `kept` says, in another.
     pub(super) fn frame(
         &mut self,
         frame: &PackedFrame,
         standing: Standing,
-        store: &Store,
+        kept: &mut Kept,
     ) -> Result<Option<Part>, FrameError> {
         let mut unpacked = self.writer.unpack(frame, &self.known, false)?;
         let schema = Arc::clone(&unpacked.schema);
@@ -118,13 +126,13 @@ impl Span {
             _ if self.counted.contains(&frame.tick) => true,
             Standing::New => false,
             Standing::Doubtful => match rows::lives(&schema, &self.node).first() {
-                Some((anybody, _)) => store.has_tick(&anybody.who, frame.tick)?,
+                Some((anybody, _)) => kept.has_tick(&anybody.who, frame.tick)?,
                 None => true,
             },
         };
         let mut before = None;
         if unpacked.is_first() && !is_counted {
-            before = earlier::from_history(store, &schema, &self.node, frame.tick)?;
+            before = earlier::from_history(kept, &schema, &self.node, frame.tick)?;
             before.iter().for_each(|before| unpacked.follow(before));
         }
         let new_schema = unpacked.new_schema;
@@ -154,14 +162,22 @@ impl Span {
         era.ticks.push(frame.tick);
         for (all, values) in era.columns.iter_mut().zip(columns) {
             all.extend_from_slice(values);
+            self.values += values.len();
         }
     }
 
-    /// The rows of all frames, each life once.
-    pub(super) fn rows(self) -> Vec<Row> {
+    /// How many values there are to take.
+    pub(super) fn values(&self) -> usize {
+        self.values
+    }
+
+    /// Takes the rows of the frames so far, each life once.
+    pub(super) fn take_rows(&mut self) -> Vec<Row> {
+        let eras = std::mem::take(&mut self.eras);
+        (self.is_open, self.values) = (false, 0);
         let mut found: BTreeMap<Arc<Life>, Vec<Row>> = BTreeMap::new();
         let mut planned: Option<(Arc<Schema>, Vec<PlannedRow>)> = None;
-        for era in &self.eras {
+        for era in &eras {
             let known = planned.take().filter(|(schema, _)| Arc::ptr_eq(schema, &era.schema));
             let (_, rows) = planned.insert(known.unwrap_or_else(|| {
                 let rows = rows::plan(&era.schema, &self.node, Wanted::default());

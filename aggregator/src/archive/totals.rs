@@ -13,15 +13,14 @@ use tally_proto::{
     tick::Tick,
 };
 
-use super::span::Part;
+use super::{kept::Kept, span::Part};
 use crate::{
     history::{
-        error::{Budget, HistoryError},
+        error::HistoryError,
         life::{Life, Who},
         point::Value,
         selection::Selection,
         series::{Field, Quantity, Row, Series, What},
-        store::Store,
         timeline::Timeline,
     },
     rollup::sums::{Addends, RATIOS, as_double, place_of, summed, thousandths},
@@ -51,30 +50,26 @@ impl Totals {
         }
     }
 
-    /// The rows of the sums, with what `store` has of their ticks added. It has none after
-    /// `kept_to`.
-    pub(super) fn rows(
-        self,
-        store: &Store,
-        kept_to: Option<Tick>,
-    ) -> Result<Vec<Row>, HistoryError> {
+    /// The rows of the sums, with what history has of their ticks added.
+    pub(super) fn rows(self, kept: &mut Kept) -> Result<Vec<Row>, HistoryError> {
+        let kept_to = kept.newest_tick()?;
         let names = Names::new();
         let mut rows = Vec::with_capacity(self.namespaces.len() + 1);
-        let cluster = with_kept(self.cluster, store, &Selection::Cluster, kept_to)?;
+        let cluster = with_kept(self.cluster, kept, &Selection::Cluster, kept_to)?;
         rows.extend(row(Who::Cluster, &cluster, &names));
         for (namespace, sums) in self.namespaces {
             let of = Selection::Namespace(Some(namespace.clone()));
-            let sums = with_kept(sums, store, &of, kept_to)?;
+            let sums = with_kept(sums, kept, &of, kept_to)?;
             rows.extend(row(Who::Namespace(namespace), &sums, &names));
         }
         Ok(rows)
     }
 }
 
-/// Adds what is kept of the same ticks.
+/// Adds what is kept of the same ticks; there is none after `kept_to`.
 fn with_kept(
     mut sums: ByTick,
-    store: &Store,
+    kept: &mut Kept,
     of: &Selection,
     kept_to: Option<Tick>,
 ) -> Result<ByTick, HistoryError> {
@@ -83,7 +78,7 @@ fn with_kept(
     let Some(last) = kept_to.map(|kept| kept.min(last)).filter(|last| first <= *last) else {
         return Ok(sums);
     };
-    for row in store.rows(of, first, last, &mut Budget::unlimited())? {
+    for row in kept.rows(of, first, last)? {
         for series in &row.series {
             let What::Metric(quantity) = &*series.what else { continue };
             let place = catalogue::find(quantity.metric.as_str()).and_then(place_of);

@@ -15,8 +15,9 @@ use std::{
 use tally_proto::tick::{Resolution, Tick};
 
 use super::{
+    kept::Patience,
     refill::{NodesPart, Refilled, refill},
-    seal::{SealError, Sealed, seal},
+    seal::{SealError, Sealed, first_write, seal, segment_after},
 };
 use crate::{
     history::{
@@ -26,7 +27,7 @@ use crate::{
     },
     journal::{
         Closed, Journal,
-        segment::{self, SegmentError, SegmentName, SegmentNumber},
+        segment::{self, SegmentError, SegmentName, SegmentNumber, SegmentState},
     },
     model::Model,
 };
@@ -79,8 +80,8 @@ pub enum OpenError {
 }
 
 impl Archive {
-    /// Works with the segments and the store of a directory. Nothing is read yet but names; what
-    /// is written from now on begins a new segment.
+    /// Works with the segments and the store of a directory. Nothing is read yet but names and
+    /// heads; what is written from now on begins a new segment.
     pub fn open(
         disk: Arc<dyn Disk>,
         store: Arc<Store>,
@@ -88,8 +89,12 @@ impl Archive {
         retention: Retention,
     ) -> Result<(Self, Vec<SegmentName>), OpenError> {
         let names = segment::list(&*disk).map_err(OpenError::List)?;
+        for name in &names {
+            segment::check_version(&*disk, *name)?;
+        }
         let last = names.last().map_or(0, |name| name.number.0);
-        let first = SegmentNumber(store.next_write().max(last + 1));
+        let first = segment_after(store.next_write()).max(SegmentNumber(last + 1));
+        let names = names.into_iter().filter(|name| name.state != SegmentState::Aside).collect();
         let archive = Self {
             disk,
             store,
@@ -130,11 +135,20 @@ impl Archive {
 
     /// Takes over a segment that was there before.
     pub fn refilled(&self, name: SegmentName, refilled: &Refilled) {
+        self.take_over(name, refilled.holds.clone());
+    }
+
+    /// Takes over a segment that was there before and could not be read.
+    pub fn not_refilled(&self, name: SegmentName) {
+        self.take_over(name, Closed { number: name.number, ticks: None, bytes: 0 });
+    }
+
+    fn take_over(&self, name: SegmentName, closed: Closed) {
         let mut segments = self.segments();
-        if name.is_columns {
-            segments.kept.push(refilled.holds.clone());
-        } else {
-            segments.closed.push_back(refilled.holds.clone());
+        match name.state {
+            SegmentState::Kept => segments.kept.push(closed),
+            SegmentState::Frames => segments.closed.push_back(closed),
+            SegmentState::Aside => (),
         }
     }
 
@@ -150,22 +164,36 @@ impl Archive {
     }
 
     /// Makes history of the oldest closed segment; `None` when there is none.
-    pub fn seal_next(&self) -> Result<Option<Sealed>, SealError> {
+    pub fn seal_next(&self, patience: Patience) -> Result<Option<Sealed>, SealError> {
         let Some(closed) = self.segments().closed.front().cloned() else { return Ok(None) };
-        let name = SegmentName { number: closed.number, is_columns: false };
-        let sealed = seal(&self.disk, &self.store, name, self.resolution)?;
+        let name = SegmentName { number: closed.number, state: SegmentState::Frames };
+        let sealed = seal(&self.disk, &self.store, name, self.resolution, patience)?;
         // Not synced: when a crash takes the new name back, it is found that the files are there.
-        let kept = SegmentName { is_columns: true, ..name };
-        let renamed = self.disk.rename(&name.to_string(), &kept.to_string());
-        renamed.map_err(|source| HistoryError::Disk {
-            what: "rename",
-            name: name.to_string(),
-            source,
-        })?;
+        self.rename(name, SegmentState::Kept).map_err(SealError::Write)?;
         let mut segments = self.segments();
         segments.closed.pop_front();
         segments.kept.push(closed);
         Ok(Some(sealed))
+    }
+
+    /// Gives up the oldest closed segment, which can't be read: its file stays under another name,
+    /// which says so and is never read. `None` when there is no segment.
+    pub fn set_aside_next(&self) -> Result<Option<SegmentName>, HistoryError> {
+        let Some(closed) = self.segments().closed.front().cloned() else { return Ok(None) };
+        let name = SegmentName { number: closed.number, state: SegmentState::Frames };
+        let aside = self.rename(name, SegmentState::Aside)?;
+        self.segments().closed.pop_front();
+        Ok(Some(aside))
+    }
+
+    fn rename(&self, name: SegmentName, state: SegmentState) -> Result<SegmentName, HistoryError> {
+        let renamed = SegmentName { state, ..name };
+        match self.disk.rename(&name.to_string(), &renamed.to_string()) {
+            Ok(()) => Ok(renamed),
+            Err(source) => {
+                Err(HistoryError::Disk { what: "rename", name: name.to_string(), source })
+            }
+        }
     }
 
     /// Removes segments that are history and that the model, whose window begins at `oldest`, does
@@ -176,7 +204,7 @@ impl Archive {
             self.segments().kept.iter().filter(|closed| needless(closed)).cloned().collect();
         let mut dropped = 0;
         for closed in gone {
-            let name = SegmentName { number: closed.number, is_columns: true };
+            let name = SegmentName { number: closed.number, state: SegmentState::Kept };
             match self.disk.remove(&name.to_string()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => (),
@@ -189,7 +217,10 @@ impl Archive {
 
     /// Does the next merge that is due, if any.
     pub fn merge(&self, now: Tick) -> Result<Option<Merged>, HistoryError> {
-        self.store.merge(now)
+        // Of a segment that is being sealed some parts may be there already; whoever does it again
+        // after a crash must be able to tell them from what was there before.
+        let front = || self.segments().closed.front().map(|closed| closed.number);
+        self.store.merge(now, || front().map_or(u64::MAX, first_write))
     }
 
     /// Drops what is too old or too much. The journal counts as history does.

@@ -10,6 +10,17 @@ use super::{
     timeline::Timeline,
 };
 
+/// The part of a row from `first` to `last`, both included, without copying where that is all of
+/// it; `None` when there is nothing. For rows without sketches.
+pub fn into_cut(row: Row, first: Tick, last: Tick) -> Option<Row> {
+    let is_within = |timeline: &Timeline| {
+        timeline.first().is_some_and(|own| first <= own)
+            && timeline.last().is_some_and(|own| own <= last)
+    };
+    let is_whole = !row.series.is_empty() && row.series.iter().all(|one| is_within(&one.timeline));
+    if is_whole { Some(row) } else { cut(&row, first, last) }
+}
+
 /// The part of a row from `first` to `last`, both included; `None` when there is nothing.
 /// For rows without sketches.
 pub fn cut(row: &Row, first: Tick, last: Tick) -> Option<Row> {
@@ -134,10 +145,13 @@ mod tests {
         let life = super::super::life::Life { who: super::super::life::Who::Cluster, start: None };
         let row = Row { life: Arc::new(life), series: vec![part(&[(1, 10), (2, 20), (3, 30)])] };
         let kept = |first, last| {
-            cut(&row, Tick(first), Tick(last)).map(|mut row| row.series.remove(0).values)
+            let cut = cut(&row, Tick(first), Tick(last));
+            assert_eq!(into_cut(row.clone(), Tick(first), Tick(last)), cut);
+            cut.map(|mut row| row.series.remove(0).values)
         };
         assert_eq!(kept(2, 3), Some(vec![20, 30]));
         assert_eq!(kept(1, 1), Some(vec![10]));
+        assert_eq!(kept(1, 3), Some(vec![10, 20, 30]));
         assert_eq!(kept(4, 9), None);
     }
 }

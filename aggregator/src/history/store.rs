@@ -23,17 +23,16 @@ use super::{
     cache::Cache,
     disk::Disk,
     error::{Budget, HistoryError},
-    file::{
-        FileName, Tier, UNFINISHED, Window,
-        read::HistoryFile,
-        write::{self, FileWriter},
-    },
+    file::{FileName, Tier, UNFINISHED, Window, read::HistoryFile, write},
     join::{cut, join_rows},
     series::Row,
 };
 
 /// Files by name: those of one tier and day lie together.
 pub type Files = BTreeMap<FileName, Arc<HistoryFile>>;
+
+/// Parts of files that are kept while something is read as of a write.
+const AS_OF_CACHE_BYTES: usize = 16 << 20;
 
 /// What history holds.
 #[derive(Debug)]
@@ -118,6 +117,19 @@ impl Store {
         Self { exact_values, ..self }
     }
 
+    /// What the store holds now of writes before `number`, to be read while others are written.
+    pub fn as_of(&self, number: u64) -> Self {
+        let mut files = (*self.files()).clone();
+        files.retain(|name, _| name.last < number);
+        Self {
+            disk: Arc::clone(&self.disk),
+            cache: Cache::new(AS_OF_CACHE_BYTES),
+            files: RwLock::new(Arc::new(files)),
+            next: Mutex::new(number),
+            exact_values: self.exact_values,
+        }
+    }
+
     /// The files as they are now.
     pub fn files(&self) -> Arc<Files> {
         Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner))
@@ -177,14 +189,10 @@ impl Store {
         &self,
         window: Window,
         number: u64,
-        rows: impl Iterator<Item = Result<Row, HistoryError>>,
+        rows: impl Iterator<Item = Row>,
     ) -> Result<u64, HistoryError> {
         let name = FileName { tier: Tier::Raw, window, first: number, last: number };
-        let mut writer = FileWriter::new(&*self.disk, name)?;
-        for row in rows {
-            writer.push(row?)?;
-        }
-        let samples = writer.finish()?;
+        let samples = write::write(&*self.disk, name, rows)?;
         let file = Arc::new(HistoryFile::open(&*self.disk, name)?);
         let mut next = self.lock();
         *next = (*next).max(number + 1);

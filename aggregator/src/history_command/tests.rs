@@ -15,6 +15,7 @@ use ::parquet::{
 use clap::Parser;
 use proptest::prelude::*;
 use tally_proto::{
+    message::{PackedFrame, Sequence},
     metric::{Labels, MetricName},
     name::{ContainerName, NamespaceName, NodeName, PodName, PodUid},
     tick::{Tick, UnixMs},
@@ -30,6 +31,7 @@ use crate::{
         store::Store,
         timeline::Timeline,
     },
+    journal::entry::{Standing, StreamNumber, push_frame},
     settings::{Command, Flags},
 };
 
@@ -135,7 +137,7 @@ fn write(folder: &Path) -> (Store, Values) {
         }
         store.write(rows).unwrap();
     }
-    while store.merge(Tick(BEGIN + DAY + 3700)).unwrap().is_some() {}
+    while store.merge(Tick(BEGIN + DAY + 3700), || u64::MAX).unwrap().is_some() {}
     (store, values)
 }
 
@@ -222,7 +224,7 @@ fn what_a_crash_leaves_is_harmless_and_stays() {
     let single = store.files().keys().find(|name| name.first == name.last).copied().unwrap();
     let single = single.to_string();
     let bytes = fs::read(folder.path().join(&single)).unwrap();
-    while store.merge(Tick(BEGIN + 3 * DAY)).unwrap().is_some() {}
+    while store.merge(Tick(BEGIN + 3 * DAY), || u64::MAX).unwrap().is_some() {}
     fs::write(folder.path().join(&single), &bytes).unwrap();
     fs::write(folder.path().join(format!("{single}.new")), "half").unwrap();
     let before = contents(folder.path());
@@ -234,6 +236,36 @@ fn what_a_crash_leaves_is_harmless_and_stays() {
     ok(folder.path(), &["inspect"]);
     ok(folder.path(), &["export"]);
     assert_eq!(contents(folder.path()), before);
+}
+
+#[test]
+fn the_journal_is_checked_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bytes = b"tallyjnl\x01\0\0\0".to_vec();
+    for sequence in 1..=3 {
+        let columns = vec![7; 100].into();
+        let frame = PackedFrame { sequence: Sequence(sequence), tick: Tick(sequence), columns };
+        push_frame(StreamNumber(0), &frame, Standing::New, &mut bytes);
+    }
+    let verified = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let (code, out, _) = ask(folder.path(), &["verify"]).unwrap();
+        fs::remove_file(path).unwrap();
+        (code == ExitCode::SUCCESS, out.lines().next().unwrap().to_owned())
+    };
+    let torn = &bytes[..bytes.len() - 1];
+    let mut damaged = bytes.clone();
+    damaged[150] ^= 1;
+    for (name, bytes, is_fine, line) in [
+        ("journal-000000000001.tally", &bytes[..], true, "journal: 1 segments, 399 B, 3 frames"),
+        ("journal-000000000001-kept.tally", torn, true, "journal: 1 segments, 398 B, 2 frames"),
+        ("journal-000000000001.tally", &damaged, false, "fault: journal-000000000001.tally: is"),
+        ("journal-000000000001-aside.tally", &bytes, false, "fault: journal-000000000001-aside"),
+    ] {
+        let (fine, first) = verified(name, bytes);
+        assert!(fine == is_fine && first.starts_with(line), "{name}: {first}");
+    }
 }
 
 #[test]
@@ -455,7 +487,7 @@ fn a_changed_byte_anywhere_is_found_or_does_not_matter() {
     let (store, _) = Store::open(Arc::new(directory), Cache::default()).unwrap();
     store.write(rows(0..40, 0)).unwrap();
     store.write(rows(40..60, 0)).unwrap();
-    while store.merge(Tick(BEGIN + 3 * DAY)).unwrap().is_some() {}
+    while store.merge(Tick(BEGIN + 3 * DAY), || u64::MAX).unwrap().is_some() {}
     drop(store);
     let whole = exported(folder.path());
     let mut files = contents(folder.path());

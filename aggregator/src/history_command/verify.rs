@@ -2,9 +2,15 @@
 
 use std::process::ExitCode;
 
+use tally_proto::record::End;
+
 use super::{CommandError, Streams, table::bytes};
 use crate::{
     history::{disk::read_only::ReadOnly, file::read::HistoryFile, snapshot::Snapshot},
+    journal::{
+        entry::Entry,
+        segment::{self, SegmentError, SegmentName, SegmentState},
+    },
     telemetry::chain,
 };
 
@@ -52,15 +58,55 @@ pub(super) fn run(disk: &ReadOnly, streams: &mut Streams<'_>) -> Result<ExitCode
     for name in &snapshot.others {
         say(streams, &format!("harmless: {name} is none of history's and is not read"))?;
     }
-    if !snapshot.journal.is_empty() {
-        let files = snapshot.journal.len();
-        say(streams, &format!("note: {files} journal files are checked when they are replayed"))?;
-    }
+    faults += verify_journal(disk, &snapshot, streams)?;
     let held = bytes(progress.bytes);
     let files = progress.files + snapshot.unreadable.len();
     let result = if faults == 0 { "no faults".to_owned() } else { format!("{faults} faults") };
     say(streams, &format!("{files} files, {held}, {samples} values: {result}"))?;
     Ok(if faults == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Checks what is no history yet, or still fills the live model after a restart. How many faults.
+fn verify_journal(
+    disk: &ReadOnly,
+    snapshot: &Snapshot,
+    streams: &mut Streams<'_>,
+) -> Result<u64, CommandError> {
+    let (mut segments, mut held, mut frames, mut faults) = (0, 0, 0u64, 0);
+    for name in snapshot.journal.iter().filter_map(|(name, _)| SegmentName::parse(name)) {
+        let mut fault = |what: &str| {
+            faults += 1;
+            say(streams, &format!("fault: {name}: {what}"))
+        };
+        if name.state == SegmentState::Aside {
+            fault("was set aside, as it could not be read; what it holds is in no answer")?;
+            continue;
+        }
+        let read = segment::read(disk, name, |_, entry| {
+            frames += u64::from(matches!(entry, Entry::Frame(..)));
+        });
+        match read {
+            // Its owner renamed or removed it meanwhile.
+            Err(SegmentError::Disk { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => fault(&chain(&error))?,
+            Ok(read) => {
+                segments += 1;
+                held += read.bytes;
+                // A torn end is where a crash was, or where it is being written.
+                if read.end == End::Damaged {
+                    fault("is damaged: what follows from some record on is lost")?;
+                }
+                if read.malformed != 0 {
+                    fault(&format!("has {} records that make no sense", read.malformed))?;
+                }
+            }
+        }
+    }
+    if segments != 0 {
+        say(streams, &format!("journal: {segments} segments, {}, {frames} frames", bytes(held)))?;
+    }
+    Ok(faults)
 }
 
 /// The same fault of many rows of a file is told once, with how often.

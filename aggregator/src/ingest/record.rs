@@ -8,13 +8,15 @@ use std::sync::Arc;
 use tally_proto::{
     columns::pack_key,
     message::{Declarations, Hello, PackedFrame, Sequence},
-    record::TooLong,
 };
 
 use crate::{
     journal::{
         Addition, Journal, Position, StreamMark,
-        entry::{Standing, StreamNumber, push_base, push_begin, push_frame, push_known, push_said},
+        entry::{
+            LONGEST_BODY, Standing, StreamNumber, push_base, push_begin, push_frame, push_known,
+            push_said,
+        },
         known,
     },
     model::{
@@ -43,6 +45,11 @@ impl Record {
         Self { journal, hello, mark, known: Vec::new(), is_missing: false }
     }
 
+    /// Whether frames were left out.
+    pub(super) fn is_missing(&self) -> bool {
+        self.is_missing
+    }
+
     /// Whether frames were left out and there is room again.
     pub(super) fn must_resend(&self) -> bool {
         self.is_missing && self.journal.has_room()
@@ -50,13 +57,7 @@ impl Record {
 
     /// Takes declarations. They are said with the next frame too, if that begins a segment.
     pub(super) fn declare(&mut self, said: &Declarations) {
-        let mut refused = Ok(());
-        self.journal.append_if_begun(&self.mark, |stream, out| {
-            refused = push_said(stream, said, out);
-        });
-        if refused.is_err() {
-            self.mark.forget();
-        }
+        self.journal.append_if_begun(&self.mark, |stream, out| push_said(stream, said, out));
     }
 
     /// Takes a frame that was just applied. `None` when there is no room for it.
@@ -68,7 +69,10 @@ impl Record {
     ) -> Option<Position> {
         if self.is_missing || !self.journal.has_room() {
             self.is_missing = true;
-            writer.hold(frame);
+            // What was recorded before is no step back for what is recorded next.
+            if writer.recorded(self.hello.run) < frame.sequence {
+                writer.hold(frame);
+            }
             return None;
         }
         let standing = if frame.sequence <= writer.recorded(self.hello.run) {
@@ -79,33 +83,28 @@ impl Record {
             Standing::Doubtful
         };
         let news = self.news(writer, applied.new_schema);
-        let (is_late, samples) = (applied.too_old, applied.samples);
-        let addition = Addition { tick: frame.tick, samples, is_late };
+        let addition = Addition { tick: frame.tick, is_late: applied.too_old };
         let addition = Some(addition).filter(|_| standing != Standing::Step);
         let (hello, known) = (&self.hello, &self.known);
-        let mut fault = Ok(());
         let position = self.journal.append(
             &mut self.mark,
             addition,
             |stream, out| {
                 let before = writer.before(frame);
                 let schema = writer.schema();
-                fault = push_beginning(stream, hello, before.as_ref(), schema, out);
-                if fault.is_ok() && !known.is_empty() {
-                    fault = push_known(stream, known, out);
+                push_beginning(stream, hello, before.as_ref(), schema, out);
+                if !known.is_empty() {
+                    push_known(stream, known, out);
                 }
             },
             |stream, out| {
                 // A stream that begins has said it just now.
                 if let Some(known) = &news {
-                    push_known(stream, known, out).ok();
+                    push_known(stream, known, out);
                 }
-                push_frame(stream, frame, standing, out).ok();
+                push_frame(stream, frame, standing, out);
             },
         );
-        if fault.is_err() {
-            tracing::warn!(node = %hello.node, "what the stream goes on from is too long to record");
-        }
         if standing != Standing::Step {
             writer.record(self.hello.run, frame);
         }
@@ -115,7 +114,17 @@ impl Record {
     /// What the API server knows now, where it is not what was said last.
     fn news(&mut self, writer: &NodeWriter, new_schema: bool) -> Option<Vec<u8>> {
         let schema = writer.schema().filter(|_| new_schema)?;
-        let known = known::encode(&schema.roster);
+        let mut known = known::encode(&schema.roster);
+        if LONGEST_BODY < known.len() {
+            tracing::warn!(
+                node = %self.hello.node,
+                bytes = known.len(),
+                most = LONGEST_BODY,
+                "what the API server knows of the node's pods is too long to record: in history \
+                 they have no requests and limits from here on"
+            );
+            known.clear();
+        }
         if known == self.known {
             return None;
         }
@@ -130,26 +139,25 @@ fn push_beginning(
     before: Option<&Before>,
     now: Option<&Arc<Schema>>,
     out: &mut Vec<u8>,
-) -> Result<(), TooLong> {
-    push_begin(stream, hello, out)?;
+) {
+    push_begin(stream, hello, out);
     if let Some(before) = before {
-        push_said(stream, &before.schema.declarations.all(), out)?;
+        push_said(stream, &before.schema.declarations.all(), out);
         let mut key = Vec::new();
         pack_key(&before.columns, &mut key);
-        push_base(stream, (Sequence(0), before.tick), &key, out)?;
+        push_base(stream, (Sequence(0), before.tick), &key, out);
     }
-    let Some(now) = now else { return Ok(()) };
+    let Some(now) = now else { return };
     match before {
         Some(before) if before.same_stream => {
             if !before.schema.declarations.is_same(&now.declarations) {
-                push_said(stream, &before.schema.declarations.change_to(&now.declarations), out)?;
+                push_said(stream, &before.schema.declarations.change_to(&now.declarations), out);
             }
-            Ok(())
         }
         Some(_) => {
             // Numbers of another stream: what follows has its own.
-            push_begin(stream, hello, out)?;
-            push_said(stream, &now.declarations.all(), out)
+            push_begin(stream, hello, out);
+            push_said(stream, &now.declarations.all(), out);
         }
         None => push_said(stream, &now.declarations.all(), out),
     }

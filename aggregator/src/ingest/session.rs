@@ -72,18 +72,37 @@ impl Session {
 
     /// Takes one message. After an error the stream must end.
     pub(super) fn take(&mut self, message: wire::AgentMessage) -> Result<Reply, Status> {
-        self.take_checked(message).map_err(|refused| {
-            let reason = self_metrics::Refusal { reason: refused.reason() };
-            let metrics = &self.shared.metrics;
-            if matches!(refused, Refused::Frame(_)) {
-                metrics.frames_refused.get_or_create(&reason).inc();
-            }
-            metrics.streams_refused.get_or_create(&reason).inc();
-            let status = refused.status();
-            let node = self.speaker.as_ref().map(|speaker| speaker.node.name.as_str());
-            tracing::info!(node, reason = reason.reason, "stream refused: {}", status.message());
-            status
-        })
+        self.take_checked(message).map_err(|refused| self.refuse(&refused))
+    }
+
+    /// Whether frames of this stream could not be recorded. Its agent may wait for their
+    /// acknowledgement before it says anything more.
+    pub(super) fn is_missing(&self) -> bool {
+        self.record().is_some_and(Record::is_missing)
+    }
+
+    /// Once what could not be recorded can be: the status with which the stream must end, so that
+    /// it is sent again.
+    pub(super) fn resend(&self) -> Option<Status> {
+        let must_resend = self.record().is_some_and(Record::must_resend);
+        must_resend.then(|| self.refuse(&Refused::Resend))
+    }
+
+    fn record(&self) -> Option<&Record> {
+        self.speaker.as_ref()?.record.as_ref()
+    }
+
+    fn refuse(&self, refused: &Refused) -> Status {
+        let reason = self_metrics::Refusal { reason: refused.reason() };
+        let metrics = &self.shared.metrics;
+        if matches!(refused, Refused::Frame(_)) {
+            metrics.frames_refused.get_or_create(&reason).inc();
+        }
+        metrics.streams_refused.get_or_create(&reason).inc();
+        let status = refused.status();
+        let node = self.speaker.as_ref().map(|speaker| speaker.node.name.as_str());
+        tracing::info!(node, reason = reason.reason, "stream refused: {}", status.message());
+        status
     }
 
     fn take_checked(&mut self, message: wire::AgentMessage) -> Result<Reply, Refused> {

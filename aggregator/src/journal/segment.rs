@@ -3,7 +3,7 @@
 //! ```text
 //! segment = magic: "tallyjnl", version: u32, record*           (numbers little-endian)
 //! ```
-//! A name says which segment it is and whether its frames have become columns already: then it is
+//! A name says which segment it is, and whether its frames have become columns already: then it is
 //! only kept to fill the live model after a restart.
 
 use std::{fmt, io, sync::Arc};
@@ -11,7 +11,7 @@ use std::{fmt, io, sync::Arc};
 use bytes::Bytes;
 use tally_proto::record::{End, PAYLOAD_BYTES, Records};
 
-use super::entry::{self, Entry, StreamNumber};
+use super::entry::{Entry, EntryReader, StreamNumber};
 use crate::history::disk::{Disk, OldFile};
 
 const MAGIC: &[u8; 8] = b"tallyjnl";
@@ -24,37 +24,59 @@ const HEAD_BYTES: usize = 12;
 /// Bytes that are read at once; more than any record has.
 const READ_BYTES: usize = 2 * PAYLOAD_BYTES;
 
-/// Which segment. Columns that are made of it carry the number of its write.
+/// Which segment. Columns that are made of it carry its number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentNumber(pub u64);
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SegmentState {
+    /// History has its frames as columns; it is kept to fill the live model.
+    Kept,
+    /// History does not have its frames yet.
+    Frames,
+    /// It could not be read for long, and nobody reads it any more.
+    Aside,
+}
 
 /// What a segment's file is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SegmentName {
     /// Which one.
     pub number: SegmentNumber,
-    /// Whether history has its frames as columns.
-    pub is_columns: bool,
+    /// What becomes of it.
+    pub state: SegmentState,
+}
+
+impl SegmentState {
+    const ALL: [Self; 3] = [Self::Kept, Self::Frames, Self::Aside];
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Kept => "-kept.tally",
+            Self::Frames => ".tally",
+            Self::Aside => "-aside.tally",
+        }
+    }
 }
 
 impl SegmentName {
     /// The name that a file has, if it is one of the journal's.
     pub fn parse(name: &str) -> Option<Self> {
-        let stem = name.strip_prefix("journal-")?.strip_suffix(".tally")?;
-        let (digits, is_columns) = match stem.strip_suffix("-kept") {
-            Some(digits) => (digits, true),
-            None => (stem, false),
-        };
-        let parsed = Self { number: SegmentNumber(digits.parse().ok()?), is_columns };
+        let rest = name.strip_prefix("journal-")?;
+        let known = SegmentState::ALL.into_iter();
+        let mut parsed = known.filter_map(|state| {
+            let number = rest.strip_suffix(state.ending())?.parse().ok()?;
+            Some(Self { number: SegmentNumber(number), state })
+        });
         // The same number has one spelling, so that a file has one name.
-        (parsed.to_string() == name).then_some(parsed)
+        parsed.find(|parsed| parsed.to_string() == name)
     }
 }
 
 impl fmt::Display for SegmentName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = if self.is_columns { "-kept" } else { "" };
-        write!(out, "journal-{:012}{kept}.tally", self.number.0)
+        write!(out, "journal-{:012}{}", self.number.0, self.state.ending())
     }
 }
 
@@ -89,14 +111,25 @@ pub enum SegmentError {
     },
 }
 
-/// Every segment of a directory, the oldest first. Where a segment is there under both names, its
-/// columns count.
+/// Every segment of a directory, the oldest first. Where a segment is there under several names, it
+/// is the one whose columns there are.
 pub fn list(disk: &dyn Disk) -> io::Result<Vec<SegmentName>> {
     let mut found: Vec<SegmentName> =
         disk.list()?.iter().filter_map(|name| SegmentName::parse(name)).collect();
-    found.sort_by_key(|name| (name.number, !name.is_columns));
+    found.sort();
     found.dedup_by_key(|name| name.number);
     Ok(found)
+}
+
+/// Refuses a segment that a newer version wrote. One that can't be read at all is found later.
+pub fn check_version(disk: &dyn Disk, name: SegmentName) -> Result<(), SegmentError> {
+    let text = name.to_string();
+    let Ok(file) = disk.open(&text) else { return Ok(()) };
+    let bytes = file.length().unwrap_or(0);
+    match has_head(&*file, bytes, &text) {
+        Err(newer @ SegmentError::Newer { .. }) => Err(newer),
+        _ => Ok(()),
+    }
 }
 
 /// What was read of a segment.
@@ -117,6 +150,13 @@ pub struct Located {
     length: usize,
 }
 
+impl Located {
+    /// How long it is.
+    pub fn bytes(self) -> usize {
+        self.length
+    }
+}
+
 /// Reads a segment from its beginning up to the first record that is not whole, which in the last
 /// segment of a run is where a crash was. Frames share the memory of what is read at once.
 pub fn read(
@@ -124,8 +164,8 @@ pub fn read(
     name: SegmentName,
     mut each: impl FnMut(StreamNumber, Entry),
 ) -> Result<ReadUp, SegmentError> {
-    let mut malformed = 0;
-    let up = payloads(disk, name, |_, payload| match entry::entry(payload) {
+    let (mut malformed, mut entries) = (0, EntryReader::default());
+    let up = payloads(disk, name, |_, payload| match entries.next(payload) {
         Ok(Some((stream, entry))) => each(stream, entry),
         Ok(None) => (),
         Err(_) => malformed += 1,

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use tally_proto::{
     message::{BootId, Hello, PackedFrame, Run, Sequence},
     name::NodeName,
-    record::End,
+    record::{self, End},
     tick::Resolution,
 };
 
 use super::{
-    entry::{Entry, Standing, push_begin, push_frame},
+    entry::{Entry, EntryReader, Standing, push_base, push_begin, push_frame},
     segment::{list, read},
     *,
 };
@@ -19,7 +19,7 @@ use crate::history::disk::simulated::SimulatedDisk;
 const SPAN: Span = Span {
     longest: Duration::from_secs(100),
     longest_with_late: Duration::from_secs(20),
-    samples: 1_000,
+    bytes: 1_000,
 };
 
 fn hello(node: &str) -> Hello {
@@ -41,9 +41,9 @@ fn append(journal: &Journal, node: &str, stream: &mut StreamMark, sequence: u64)
     let tick = Tick(sequence * 15);
     journal.append(
         stream,
-        Some(Addition { tick, samples: 10, is_late: false }),
-        |number, out| push_begin(number, &hello(node), out).unwrap(),
-        |number, out| push_frame(number, &frame(sequence), Standing::New, out).unwrap(),
+        Some(Addition { tick, is_late: false }),
+        |number, out| push_begin(number, &hello(node), out),
+        |number, out| push_frame(number, &frame(sequence), Standing::New, out),
     )
 }
 
@@ -96,14 +96,15 @@ fn what_is_committed_is_read_back_and_each_segment_begins_anew() {
 }
 
 #[test]
-fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
+fn a_segment_ends_by_age_by_late_frames_and_by_bytes_but_never_empty() {
     let disk = SimulatedDisk::default();
     let (journal, mut committer) = new(&disk);
     let mut stream = StreamMark::default();
-    let mut closes = |at, samples, is_late| {
-        if samples != 0 {
-            let addition = Some(Addition { tick: Tick(15), samples, is_late });
-            journal.append(&mut stream, addition, |_, _| (), |_, out| out.push(0));
+    let mut closes = |at, bytes, is_late| {
+        if bytes != 0 {
+            let addition = Some(Addition { tick: Tick(1_000), is_late });
+            let write = |_, out: &mut Vec<u8>| out.extend(vec![0; bytes]);
+            journal.append(&mut stream, addition, |_, _| (), write);
         }
         committer.commit(Duration::from_secs(at)).unwrap().closed.is_some()
     };
@@ -114,8 +115,25 @@ fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
     assert!(!closes(2_101, 10, true));
     assert!(!closes(2_120, 10, false));
     assert!(closes(2_121, 0, false));
-    assert!(!closes(2_122, 999, false));
-    assert!(closes(2_123, 1, false));
+    assert!(!closes(2_122, 980, false));
+    assert!(!closes(2_123, 1, false));
+    assert!(closes(2_124, 10, false));
+}
+
+#[test]
+fn a_segment_with_frames_that_leave_the_window_before_it_ends_ends_early() {
+    let disk = SimulatedDisk::default();
+    let (journal, mut committer) = new(&disk);
+    let mut stream = StreamMark::default();
+    let mut closes = |at, tick| {
+        let addition = Some(Addition { tick: Tick(tick), is_late: false });
+        journal.append(&mut stream, addition, |_, _| (), |_, out| out.push(0));
+        committer.commit(Duration::from_secs(at)).unwrap().closed.is_some()
+    };
+    assert!(!closes(1_000, 1_000));
+    assert!(!closes(1_019, 901));
+    assert!(!closes(1_020, 950));
+    assert!(closes(1_021, 1_001));
 }
 
 #[test]
@@ -159,19 +177,45 @@ fn a_name_comes_back_and_columns_go_before_frames() {
         disk.create(name).unwrap();
     }
     let found = list(&disk).unwrap();
-    assert_eq!(found, [SegmentName { number: SegmentNumber(2), is_columns: true }]);
+    assert_eq!(found, [SegmentName { number: SegmentNumber(2), state: SegmentState::Kept }]);
     assert_eq!(SegmentName::parse("journal-2.tally"), None);
 }
 
 #[test]
 fn a_newer_format_is_refused_by_name_and_a_torn_head_says_nothing() {
     let disk = SimulatedDisk::default();
-    let name = SegmentName { number: SegmentNumber(1), is_columns: false };
+    let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
     disk.create(&name.to_string()).unwrap().append(b"tallyjnl\x02\0\0\0").unwrap();
     let error = read(&disk, name, |_, _| ()).unwrap_err().to_string();
     assert!(error.starts_with("journal-000000000001.tally has format 2"), "{error}");
     disk.create(&name.to_string()).unwrap().append(b"tallyj").unwrap();
     assert_eq!(read(&disk, name, |_, _| ()).unwrap().end, End::Torn);
+}
+
+#[test]
+fn what_is_longer_than_a_record_comes_back_whole() {
+    let mut bytes = segment::head();
+    let long: Vec<u8> = (0..10_000_000u32).flat_map(|at| [at.to_le_bytes()[0]]).collect();
+    let (ours, other) = (StreamNumber(1), StreamNumber(2));
+    push_begin(ours, &hello("a"), &mut bytes);
+    push_begin(other, &hello("b"), &mut bytes);
+    let before = bytes.len();
+    push_base(ours, (Sequence(0), Tick(7)), &long, &mut bytes);
+    // What another stream says lies between the parts after a record of the longest kind.
+    let first_part = before + record::HEAD_BYTES + record::PAYLOAD_BYTES;
+    let rest = bytes.split_off(first_part);
+    push_frame(other, &frame(3), Standing::New, &mut bytes);
+    bytes.extend_from_slice(&rest);
+    let disk = SimulatedDisk::default();
+    let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
+    disk.create(&name.to_string()).unwrap().append(&bytes).unwrap();
+    let mut found = Vec::new();
+    let up = read(&disk, name, |stream, entry| found.push((stream, entry))).unwrap();
+    assert_eq!((up.end, up.malformed), (End::Whole, 0));
+    assert!(matches!(&found[2], (stream, Entry::Frame(..)) if *stream == other));
+    let (stream, Entry::Base(base)) = &found[3] else { panic!("{:?}", found[3]) };
+    assert_eq!((*stream, base.tick), (ours, Tick(7)));
+    assert!(base.columns == long);
 }
 
 proptest! {
@@ -203,6 +247,6 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_are_no_entry_and_no_panic(bytes: Vec<u8>) {
-        let _unread = entry::entry(Bytes::from(bytes));
+        let _unread = EntryReader::default().next(Bytes::from(bytes));
     }
 }

@@ -76,8 +76,8 @@ pub struct NodeWriter {
     /// The values before the last frame, where that frame does not say them: its layout or the
     /// meaning of its numbers was new.
     before: Option<Before>,
-    /// The values before the first frame that the journal could not take.
-    held: Option<Before>,
+    /// The values before the first frame that the journal could not take, where any are known.
+    held: Option<Option<Before>>,
     inventory: Arc<Inventory>,
     counted: Vec<Tick>,
     /// For each run the highest sequence that is recorded: it need not be sent again.
@@ -231,7 +231,7 @@ impl NodeWriter {
     /// could not either. What is recorded next goes on from there.
     pub fn hold(&mut self, frame: &PackedFrame) {
         if self.held.is_none() {
-            self.held = self.before(frame);
+            self.held = Some(self.before(frame));
         }
     }
 
@@ -239,7 +239,7 @@ impl NodeWriter {
     /// recorded, the first. `None` before the first.
     pub fn before(&self, frame: &PackedFrame) -> Option<Before> {
         if let Some(held) = &self.held {
-            return Some(Before { same_stream: false, ..held.clone() });
+            return held.clone().map(|held| Before { same_stream: false, ..held });
         }
         if let Some(before) = &self.before {
             return Some(before.clone());

@@ -7,18 +7,19 @@ use libfuzzer_sys::fuzz_target;
 use tally_aggregator::{
     history::disk::{Disk, simulated::SimulatedDisk},
     journal::{
-        entry, known,
-        segment::{self, SegmentName, SegmentNumber},
+        entry::EntryReader,
+        known,
+        segment::{self, SegmentName, SegmentNumber, SegmentState},
     },
 };
 use tally_proto::record;
 
 fuzz_target!(|data: &[u8]| {
-    drop(entry::entry(Bytes::copy_from_slice(data)));
+    drop(EntryReader::default().next(Bytes::copy_from_slice(data)));
     drop(known::decode(data));
 
     // As the only record of a segment, whatever it says, and as bytes behind its head.
-    let name = SegmentName { number: SegmentNumber(1), is_columns: false };
+    let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
     for is_record in [true, false] {
         let disk = SimulatedDisk::default();
         let mut file = disk.create(&name.to_string()).expect("there is room");

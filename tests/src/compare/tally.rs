@@ -41,7 +41,7 @@ pub fn run(folder: &Path, spans: Spans<'_>, asked: Option<&Asked>) -> anyhow::Re
         cpu_ns += ns;
     }
     let (merged, ns) = cpu_clock::timed(|| -> anyhow::Result<()> {
-        while store.merge(Tick(last + LONG_AFTER_S))?.is_some() {}
+        while store.merge(Tick(last + LONG_AFTER_S), || u64::MAX)?.is_some() {}
         Ok(())
     });
     merged?;

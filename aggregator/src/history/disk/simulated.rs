@@ -6,7 +6,7 @@
 //! renames and removals.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -28,6 +28,8 @@ struct State {
     steps: u64,
     /// Bytes that fit; more is a full disk.
     room: Option<u64>,
+    /// Files that can't be opened.
+    unreadable: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -130,6 +132,15 @@ impl SimulatedDisk {
         Self(Arc::new(Mutex::new(State { files, durable, ..State::default() })))
     }
 
+    /// Lets a file be one that can't be opened, as on a bad sector, or no longer.
+    pub fn set_unreadable(&self, name: &str, is_unreadable: bool) {
+        let unreadable = &mut locked(&self.0).unreadable;
+        match is_unreadable {
+            true => unreadable.insert(name.to_owned()),
+            false => unreadable.remove(name),
+        };
+    }
+
     /// Changes one byte of a file.
     pub fn corrupt(&self, name: &str, at: usize) {
         let state = locked(&self.0);
@@ -163,7 +174,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn OldFile>> {
-        let content = locked(&self.0).files.get(name).cloned().ok_or_else(absent)?;
+        let state = locked(&self.0);
+        if state.unreadable.contains(name) {
+            return Err(io::Error::other("the simulated disk can't read it"));
+        }
+        let content = state.files.get(name).cloned().ok_or_else(absent)?;
         Ok(Arc::new(File { disk: self.clone(), content }))
     }
 

@@ -46,9 +46,16 @@ pub struct Merged {
 impl Store {
     /// Does the next merge that is due, if any: call it until there is none. A day that is not over
     /// has its small files put together now and then; one that is over becomes one file with its
-    /// tiers; what comes later is put in when it is much, or at the latest after a day.
-    pub fn merge(&self, now: Tick) -> Result<Option<Merged>, HistoryError> {
-        let files = self.files();
+    /// tiers; what comes later is put in when it is much, or at the latest after a day. Writes from
+    /// the number `below` on, asked for after the files were looked at, are left alone.
+    pub fn merge(
+        &self,
+        now: Tick,
+        below: impl FnOnce() -> u64,
+    ) -> Result<Option<Merged>, HistoryError> {
+        let mut files = (*self.files()).clone();
+        let below = below();
+        files.retain(|name, _| name.last < below);
         let mut days: Vec<Window> =
             files.keys().filter(|name| name.tier == Tier::Raw).map(|name| name.window).collect();
         days.dedup();
