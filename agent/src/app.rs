@@ -43,7 +43,8 @@ use crate::{
     folder::{Folder, Worker, worker},
     handover::{UplinkEnded, handover},
     host::facts,
-    once,
+    inquiry::inquiry,
+    once, runtimes,
     sampler::{Sampler, SamplerOptions},
     schedule::Moment,
     settings::Settings,
@@ -65,7 +66,10 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         None => facts::node_name(host_root).context("this node has no name; give one by --node")?,
     };
     let boot = facts::boot_id(host_root).context("cannot tell this boot of the host")?;
-    let sampler = Sampler::open(sampler_options(&settings)).context("cannot measure this host")?;
+    let mut sampler =
+        Sampler::open(sampler_options(&settings)).context("cannot measure this host")?;
+    let (inquiry, inbox) = inquiry();
+    sampler.ask_names(inquiry);
     info!(
         %node,
         cgroups = %sampler.layout(),
@@ -89,12 +93,34 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
     let counters = Arc::new(Counters::default());
     let mut reader = Reader::new(sampler, Arc::clone(&counters), folder.is_some());
     let read = move |tick, frame: &mut Builder| reader.read(tick, || since_us(tick), frame);
-    drive(*resolution, options, read, folder, counters, shutdown).await
+    let mut naming = tokio::spawn(runtimes::run(inbox, runtime_options(&settings)));
+    let ended = tokio::select! {
+        ended = drive(*resolution, options, read, folder, counters, shutdown) => ended,
+        // It ends with its handle only.
+        ended = &mut naming => ended.context("asking the runtimes failed"),
+    };
+    naming.abort();
+    ended
 }
 
 /// Two readings of this host one second apart, the later one as JSON.
 pub fn once(settings: &Settings) -> anyhow::Result<serde_json::Value> {
-    once::run(sampler_options(settings), || since_us(Tick(0))).context("cannot measure this host")
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let (inquiry, inbox) = inquiry();
+    let naming = runtime.spawn(runtimes::run(inbox, runtime_options(settings)));
+    let read = once::run(sampler_options(settings), inquiry, || since_us(Tick(0)));
+    naming.abort();
+    read.context("cannot measure this host")
+}
+
+fn runtime_options(settings: &Settings) -> runtimes::Options {
+    let Settings { host_root, cri_sockets, docker_sockets, .. } = settings;
+    let (cri, docker) = (cri_sockets.clone(), docker_sockets.clone());
+    runtimes::Options { host_root: host_root.clone(), cri, docker, random }
 }
 
 fn sampler_options(settings: &Settings) -> SamplerOptions {

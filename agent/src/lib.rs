@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! host -> parse -> cgroup, node, network -> sampler -> handover -> backlog -> uplink == gRPC ==>
-//!                                                               outbox, spool -> folder
+//!                       runtimes -> inquiry --^                 outbox, spool -> folder
 //! ```
-//! `host` and `folder` open files, `uplink` sockets; `schedule`, `parse`, `assemble`, `meanings`,
-//! `outbox`, `spool`, `backlog` and `backoff` are pure. `app` alone reads the clock, starts the sampling
-//! thread, the spool's thread and the uplink.
+//! `host` and `folder` open files, `uplink` and `runtimes` sockets; `schedule`, `parse`, `assemble`,
+//! `meanings`, `names`, `outbox`, `spool`, `backlog` and `backoff` are pure. `app` alone reads the clock,
+//! starts the sampling thread, the spool's thread, the uplink and who asks the runtimes.
 
 pub mod app;
 pub mod assemble;
@@ -19,7 +19,9 @@ pub mod folder;
 pub mod handover;
 pub mod host;
 pub mod identity;
+pub mod inquiry;
 pub mod meanings;
+pub mod names;
 pub mod network;
 pub mod node;
 pub mod once;
@@ -27,6 +29,7 @@ pub mod outbox;
 pub mod own_cost;
 pub mod parse;
 pub mod reading;
+pub mod runtimes;
 pub mod sampler;
 pub mod schedule;
 pub mod settings;

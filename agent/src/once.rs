@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 use tally_proto::{
     catalogue::{self, MetricId},
     columns::{Builder, Columns},
-    declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    declaration::{
+        ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber, PodKey,
+    },
     message::Declarations,
     metric::{Unit, ValueType},
     name::{CgroupPath, PodUid},
@@ -22,6 +24,7 @@ use tally_proto::{
 use crate::{
     host::facts,
     identity::{Identity, identify},
+    inquiry::Inquiry,
     sampler::{OpenError, Sampler, SamplerOptions},
 };
 
@@ -39,10 +42,15 @@ pub struct Frame {
     pub columns: Columns,
 }
 
-/// Reads the host twice. `now_us` tells microseconds since the epoch.
-pub fn run(options: SamplerOptions, mut now_us: impl FnMut() -> i64) -> Result<Value, OpenError> {
+/// Reads the host twice, with names from `inquiry`. `now_us` tells microseconds since the epoch.
+pub fn run(
+    options: SamplerOptions,
+    inquiry: Inquiry,
+    mut now_us: impl FnMut() -> i64,
+) -> Result<Value, OpenError> {
     let host_root = options.host_root.clone();
     let mut sampler = Sampler::open(options)?;
+    sampler.ask_names(inquiry);
     let mut builder = Builder::new();
     let mut meanings = Meanings::default();
     let earlier = read(&mut sampler, &mut builder, &mut meanings, &mut now_us);
@@ -98,9 +106,9 @@ impl Meanings {
         self.columns.extend(said.columns.into_iter().map(|column| (column.number, column)));
     }
 
-    fn pod_uid(&self, pod: EntityNumber) -> Option<&PodUid> {
+    fn pod(&self, pod: EntityNumber) -> Option<(&PodUid, Option<&PodKey>)> {
         match &self.entities.get(&pod)?.what {
-            Declared::Pod { uid, .. } => Some(uid),
+            Declared::Pod { uid, key, .. } => Some((uid, key.as_ref())),
             _ => None,
         }
     }
@@ -173,19 +181,27 @@ fn unit(name: &str) -> Option<&'static str> {
 }
 
 fn description(meanings: &Meanings, entity: &EntityDeclaration) -> Map<String, Value> {
+    let root = CgroupPath::parse("/").ok();
     let (kind, path, pod, id) = match &entity.what {
         Declared::Unknown => ("unknown", None, None, None),
-        Declared::Node => ("node", CgroupPath::parse("/").ok(), None, None),
-        Declared::Pod { uid, path, .. } => ("pod", path.clone(), Some(uid), None),
+        Declared::Node => ("node", root.as_ref(), None, None),
+        Declared::Pod { uid, key, path } => ("pod", path.as_ref(), Some((uid, key.as_ref())), None),
         Declared::PodContainer { pod, id, path, sandbox, .. } => {
             let kind = if *sandbox { "sandbox" } else { "pod_container" };
-            (kind, path.clone(), meanings.pod_uid(*pod), id.as_ref())
+            (kind, path.as_ref(), meanings.pod(*pod), id.as_ref())
         }
         Declared::FreeContainer { id, path, .. } => {
-            ("free_container", path.clone(), None, id.as_ref())
+            ("free_container", path.as_ref(), None, id.as_ref())
         }
     };
-    let runtime = path.as_deref().and_then(|path| match identify(path).what {
+    let (name, image) = match &entity.what {
+        Declared::PodContainer { name, image, .. }
+        | Declared::FreeContainer { name, image, .. } => (name.as_ref(), image.as_ref()),
+        Declared::Unknown | Declared::Node | Declared::Pod { .. } => (None, None),
+    };
+    let (uid, key) = pod.unzip();
+    let key = key.flatten();
+    let runtime = path.and_then(|path| match identify(path).what {
         Identity::PodContainer(_, container) | Identity::FreeContainer(container) => {
             container.runtime
         }
@@ -194,7 +210,11 @@ fn description(meanings: &Meanings, entity: &EntityDeclaration) -> Map<String, V
     let present = [
         ("kind", Some(kind.to_owned())),
         ("cgroup", path.map(|path| path.to_string())),
-        ("pod_uid", pod.map(ToString::to_string)),
+        ("namespace", key.map(|key| key.namespace.to_string())),
+        ("pod", key.map(|key| key.name.to_string())),
+        ("container", name.map(ToString::to_string)),
+        ("image", image.map(ToString::to_string)),
+        ("pod_uid", uid.map(ToString::to_string)),
         ("container_id", id.map(ToString::to_string)),
         ("runtime", runtime.map(|runtime| runtime.to_string())),
         ("start", entity.start.and_then(time)),

@@ -7,6 +7,7 @@
 //! half-way is not half in it. What changes seldom is read every 15 s, each member at another tick, so
 //! that no tick is heavier than the others; its last value is repeated in between.
 
+mod aliases;
 mod discovery;
 mod emit;
 mod foreign;
@@ -39,6 +40,7 @@ use crate::{
         mounts::{CgroupLayout, Hierarchies, NoHierarchies},
         unreadable::{Fault, Reason},
     },
+    inquiry::Inquiry,
     network::HostNamespace,
     node::Node,
     own_cost::{Delivery, OwnCost},
@@ -125,6 +127,8 @@ struct Host {
     node: Node,
     namespace: HostNamespace,
     columns: Columns,
+    /// Who can be asked what containers are called, if anybody can.
+    inquiry: Option<Inquiry>,
 }
 
 /// Reads a host.
@@ -172,6 +176,7 @@ impl Sampler {
                 namespace: HostNamespace::find(node.proc()),
                 files,
                 columns: Columns::default(),
+                inquiry: None,
                 hierarchies,
                 node,
             },
@@ -184,6 +189,11 @@ impl Sampler {
             delivery: None,
             refused_before: 0,
         })
+    }
+
+    /// Asks there what containers are called, from now on. Before, everything goes by its id.
+    pub fn ask_names(&mut self, inquiry: Inquiry) {
+        self.host.inquiry = Some(inquiry);
     }
 
     /// Reads the whole host once into `frame`. What is returned must be said before that frame.
@@ -200,6 +210,9 @@ impl Sampler {
         let is_full_look = self.turn.is_multiple_of(self.slow_every);
         self.discovery.look(&mut self.host, &mut self.population, &mut said, tick, is_full_look);
         self.read_members(tick, clock);
+        if self.discovery.look_for_names(&mut self.host, &mut self.population, &mut said, tick) {
+            self.read_members(tick, clock);
+        }
         if self.discovery.retire_gone(&mut self.population, &mut said) {
             // Where one went another may have come: the count of links is then the same as before.
             self.discovery.look(&mut self.host, &mut self.population, &mut said, tick, true);

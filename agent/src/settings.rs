@@ -6,7 +6,12 @@
 mod flags;
 mod units;
 
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+};
 
 use clap::Parser as _;
 use tally_proto::{
@@ -19,6 +24,7 @@ pub use self::flags::{FlagRow, Flags, flag_table};
 use self::units::{BadBytes, BadSeconds};
 use crate::{
     outbox::Limits,
+    runtimes::Places,
     spool,
     telemetry::{LogFormat, chain, parse_filter},
 };
@@ -34,6 +40,10 @@ pub struct Settings {
     pub resolution: Resolution,
     /// Where the root of the measured host is mounted.
     pub host_root: PathBuf,
+    /// Sockets of runtimes that speak CRI.
+    pub cri_sockets: Places,
+    /// Sockets of Docker and podman.
+    pub docker_sockets: Places,
     /// How much waits for an acknowledgement in memory.
     pub outbox: Limits,
     /// Where more of it waits on disk.
@@ -138,6 +148,8 @@ impl Settings {
                 node: node?,
                 resolution,
                 host_root: flags.host_root,
+                cri_sockets: places(flags.cri_sockets),
+                docker_sockets: places(flags.docker_sockets),
                 outbox: Limits { frames: frames_in(minutes?, resolution), bytes: bytes? },
                 spool_dir: spool_dir(flags.spool_dir),
                 spool: spool::Limits {
@@ -211,6 +223,12 @@ fn spool_dir(path: Option<OsString>) -> SpoolDir {
         Some(path) if path.is_empty() => SpoolDir::Nowhere,
         Some(path) => SpoolDir::At(path.into()),
     }
+}
+
+fn places(paths: Option<OsString>) -> Places {
+    let Some(paths) = paths else { return Places::Usual };
+    let each = paths.as_bytes().split(|byte| *byte == b',').filter(|path| !path.is_empty());
+    Places::At(each.map(|path| OsStr::from_bytes(path).into()).collect())
 }
 
 fn spool_bytes(text: &str) -> Result<u64, BadNumber> {

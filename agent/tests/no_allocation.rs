@@ -17,7 +17,10 @@ use std::{alloc::System, fs};
 use captured::{captures, unpack};
 use fake_host::{FakeHost, Watched};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tally_agent::sampler::{Sampler, SamplerOptions};
+use tally_agent::{
+    inquiry::inquiry,
+    sampler::{Sampler, SamplerOptions},
+};
 use tally_proto::{
     columns::Builder,
     tick::{Resolution, Tick},
@@ -57,6 +60,8 @@ fn of_a_host_that_works() {
     host.group(&format!("/docker/{id}"), 7, &[]);
     host.group(&format!("/docker/{id}/nested"), 7, &[2000]);
     let mut watched = Watched::new(&host, 10_000);
+    // Names were asked for, and nobody knew any.
+    watched.sampler.ask_names(inquiry().0);
     for _ in 0..WARM_UP {
         watched.read();
     }

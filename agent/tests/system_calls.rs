@@ -19,6 +19,7 @@ use std::{
 };
 
 use fake_host::{FakeHost, Watched};
+use tally_agent::inquiry::inquiry;
 use tally_proto::tick::Tick;
 
 /// Says to the traced process how many files it may hold.
@@ -53,6 +54,8 @@ fn traced() {
         host.group(&format!("{pod}/{number:064x}"), 7, &[id]);
     }
     let mut watched = Watched::new(&host, files_max);
+    // Names were asked for, and nobody knew any.
+    watched.sampler.ask_names(inquiry().0);
     for _ in 0..WARM_UP {
         watched.read();
     }

@@ -8,6 +8,7 @@ use tally_proto::{
     declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
     message,
     metric::{Kind, Labels, MetricName},
+    name::{CgroupPath, ContainerId, ContainerName},
     tick::UnixMs,
 };
 
@@ -230,6 +231,32 @@ impl Declarations {
         let place = self.entities.iter().position(|mine| mine.as_ref().is_some_and(same))?;
         u32::try_from(place).ok().map(EntityNumber)
     }
+
+    /// These, with the names that `newer` has for lives that have none here; `None` where it has none.
+    pub fn named_as_in(&self, newer: &Self) -> Option<Self> {
+        let mut named = None;
+        for number in (0..self.entities.len()).filter_map(|place| u32::try_from(place).ok()) {
+            let number = EntityNumber(number);
+            let is_nameless = self.entity(number).and_then(is_named) == Some(false);
+            let theirs = is_nameless.then(|| newer.same_life(number, self)).flatten();
+            let theirs = theirs.and_then(|theirs| newer.entity(theirs));
+            let Some(theirs) = theirs.filter(|life| is_named(life) == Some(true)) else { continue };
+            let entities = Arc::make_mut(&mut named.get_or_insert_with(|| self.clone()).entities);
+            if let Some(Some(mine)) = entities.get_mut(index(number.0)) {
+                name_as(&mut mine.what, &theirs.what);
+            }
+        }
+        named
+    }
+
+    /// Whether anybody could still be named, and whether anybody is.
+    pub fn has_nameless_and_named(&self) -> (bool, bool) {
+        let mut found = (false, false);
+        for is_named in self.entities.iter().flatten().filter_map(is_named) {
+            found = (found.0 || !is_named, found.1 || is_named);
+        }
+        found
+    }
 }
 
 fn is_same_life(
@@ -247,14 +274,52 @@ fn is_same_life(
             Declared::PodContainer { pod: pod_b, name: name_b, id: id_b, path: path_b, .. },
         ) => {
             let pods = (my_table.entity(*pod_a), other_table.entity(*pod_b));
-            (id_a, name_a, path_a) == (id_b, name_b, path_b)
+            is_same_container((id_a, name_a, path_a), (id_b, name_b, path_b))
                 && matches!(pods, (Some(a), Some(b)) if is_same_life((a, my_table), (b, other_table)))
         }
         (
             Declared::FreeContainer { name: name_a, id: id_a, path: path_a, .. },
             Declared::FreeContainer { name: name_b, id: id_b, path: path_b, .. },
-        ) => (id_a, name_a, path_a) == (id_b, name_b, path_b),
+        ) => is_same_container((id_a, name_a, path_a), (id_b, name_b, path_b)),
         _ => false,
+    }
+}
+
+/// Whether somebody that a sender may have to learn the name of has one.
+fn is_named(life: &Life) -> Option<bool> {
+    match &life.what {
+        Declared::Pod { key, .. } => Some(key.is_some()),
+        Declared::PodContainer { name, id: Some(_), sandbox: false, .. }
+        | Declared::FreeContainer { name, id: Some(_), .. } => Some(name.is_some()),
+        _ => None,
+    }
+}
+
+fn name_as(mine: &mut Declared, theirs: &Declared) {
+    match (mine, theirs) {
+        (Declared::Pod { key, .. }, Declared::Pod { key: its, .. }) => key.clone_from(its),
+        (
+            Declared::PodContainer { name, image, .. },
+            Declared::PodContainer { name: its, image: of, .. },
+        )
+        | (
+            Declared::FreeContainer { name, image, .. },
+            Declared::FreeContainer { name: its, image: of, .. },
+        ) => {
+            name.clone_from(its);
+            image.clone_from(of);
+        }
+        _ => (),
+    }
+}
+
+type Known<'a> = (&'a Option<ContainerId>, &'a Option<ContainerName>, &'a Option<CgroupPath>);
+
+/// An id says it all: its sender may have learnt the name since.
+fn is_same_container(mine: Known<'_>, other: Known<'_>) -> bool {
+    match (mine.0, other.0) {
+        (Some(mine), Some(other)) => mine == other,
+        _ => mine == other,
     }
 }
 

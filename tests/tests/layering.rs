@@ -87,12 +87,12 @@ const PACKAGES: &[Package] = &[
         folder: "agent",
         layers: &[
             &["backoff", "counters", "identity", "parse", "schedule", "telemetry"],
-            &["meanings", "columns", "host", "reading"],
-            &["assemble", "handover"],
+            &["meanings", "columns", "host", "names", "reading"],
+            &["assemble", "handover", "inquiry"],
             &["cgroup"],
             &["network", "node", "own_cost"],
             &["sampler"],
-            &["once", "outbox"],
+            &["once", "outbox", "runtimes"],
             &["spool"],
             &["backlog", "folder"],
             &["settings"],
@@ -101,8 +101,8 @@ const PACKAGES: &[Package] = &[
             &["main"],
         ],
         pure: &[
-            "backoff", "identity", "parse", "schedule", "assemble", "outbox", "meanings", "spool",
-            "backlog",
+            "backoff", "identity", "parse", "schedule", "assemble", "outbox", "meanings", "names",
+            "spool", "backlog",
         ],
     },
 ];

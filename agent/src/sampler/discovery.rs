@@ -6,6 +6,8 @@
 //! tick too. Which path an entity retired from is not
 //! looked at again in the same tick: the runtime may be half-way through removing it.
 
+mod naming;
+
 use tally_proto::{
     declaration::EntityNumber,
     message::Declarations,
@@ -13,6 +15,7 @@ use tally_proto::{
     tick::{Tick, UnixMs},
 };
 
+use self::naming::{Name, Waiting, name_of};
 use super::{
     Host,
     member::{Kind, OwnNetwork},
@@ -27,7 +30,8 @@ use crate::{
         tree::{Change, Tree, path_of},
         unreadable::Reason,
     },
-    identity::{Container, Identity, identify},
+    identity::{Identity, identify},
+    names::Called,
     parse::{
         proc_stat,
         process_stat::{self, ProcessStat},
@@ -54,6 +58,8 @@ pub(super) struct Discovery {
     retired: Vec<(String, Tick)>,
     /// Containers that wait one tick for their process.
     held_back: Vec<(String, Tick)>,
+    /// Who waits for a name, pods before their containers.
+    waiting: Vec<Waiting>,
 }
 
 impl Discovery {
@@ -67,6 +73,7 @@ impl Discovery {
             gone: Vec::new(),
             retired: Vec::new(),
             held_back: Vec::new(),
+            waiting: Vec::new(),
         }
     }
 
@@ -90,18 +97,30 @@ impl Discovery {
             };
             tree.look(depth, &host.files.budget, &mut host.files.unreadable, &mut self.changes);
         }
-        if self.changes.is_empty() {
+        self.name_late(host, population, said);
+        if self.changes.is_empty() && self.waiting.is_empty() {
             return;
         }
         for change in std::mem::take(&mut self.changes) {
             match change {
-                Change::Came(path) => self.admit(host, population, said, tick, &path),
+                Change::Came(path) => {
+                    let new = Waiting { path, since: tick };
+                    self.admit(host, population, said, tick, new);
+                }
                 Change::Went(path) => {
                     population.retire(&path, said);
+                    self.stop_waiting_below(host, &path);
                     self.retire(path, tick);
                 }
             }
         }
+        self.admit_waiting(host, population, said, tick);
+        population.give_aliases(said);
+        self.forget_gone(host, population);
+        self.plan(host, population);
+    }
+
+    fn plan(&self, host: &mut Host, population: &Population) {
         let watched: usize = self.trees.iter().map(Tree::watched).sum();
         let members = population.members().count();
         // One more for each member's interfaces.
@@ -139,37 +158,94 @@ impl Discovery {
         population: &mut Population,
         said: &mut Declarations,
         tick: Tick,
-        path: &str,
+        new: Waiting,
     ) {
+        let path = &*new.path;
         if let Some(member) = population.at(path).and_then(|known| population.get_mut(known)) {
             // Another tree has it now too.
             member.try_again();
             return;
         }
         host.foreign.expire();
-        let waits = self.retired.iter().any(|(retired, _)| retired == path)
-            || matches!(identify(path).what, Identity::PodContainer(..))
-                && self.is_held_back(host, tick, path);
-        if waits {
+        if self.retired.iter().any(|(retired, _)| retired == path) {
             self.trees.iter_mut().for_each(|tree| tree.forget(path));
             return;
         }
-        let Ok(name) = CgroupPath::parse(path) else {
-            host.files.unreadable.count("cgroup", path, Reason::BadName);
+        let what = identify(path).what;
+        let called = match name_of(host.inquiry.as_ref(), &what, tick, new.since) {
+            Name::Is(called) => called,
+            Name::Waits => {
+                if self.waiting.iter().all(|waiting| waiting.path != path) {
+                    self.waiting.push(new);
+                }
+                return;
+            }
+        };
+        let is_nameless = matches!(what, Identity::PodContainer(..)) && called.is_none();
+        if is_nameless && new.since == tick && self.is_held_back(host, tick, path) {
+            self.trees.iter_mut().for_each(|tree| tree.forget(path));
+            return;
+        }
+        let Some(kind) = self.kind_of(host, population, said, (path, what), called.as_ref()) else {
             return;
         };
-        let Some(kind) = kind_of(host, population, said, path) else { return };
+        let called = called.filter(|called| match called {
+            Called::Free { name, .. } => !population.is_free_name_taken(name),
+            _ => true,
+        });
+        self.admit_as(host, population, said, path, (kind, called));
+    }
+
+    fn admit_as(
+        &mut self,
+        host: &mut Host,
+        population: &mut Population,
+        said: &mut Declarations,
+        path: &str,
+        (kind, called): (Kind, Option<Called>),
+    ) -> Option<EntityNumber> {
+        let Ok(name) = CgroupPath::parse(path) else {
+            host.files.unreadable.count("cgroup", path, Reason::BadName);
+            return None;
+        };
         let is_sandbox = matches!(kind, Kind::PodContainer { sandbox: true, .. });
         let (start, parent) = (self.start_of(host, population, path), population.above(path));
         let admitted = population.admit(host, kind, Some(name), said, |member| {
             member.start = start;
             member.parent = parent;
+            member.called = called;
         });
         match (admitted, parent.and_then(|pod| population.get_mut(pod))) {
             (None, _) => host.files.unreadable.count("entities", path, Reason::TooMany),
             // A new sandbox has a new network.
             (Some(_), Some(pod)) if is_sandbox => pod.network = OwnNetwork::Unknown,
             _ => (),
+        }
+        admitted
+    }
+
+    /// What an entity at that path is; `None` when there is none.
+    fn kind_of(
+        &mut self,
+        host: &mut Host,
+        population: &mut Population,
+        said: &mut Declarations,
+        (path, what): (&str, Identity),
+        called: Option<&Called>,
+    ) -> Option<Kind> {
+        match what {
+            Identity::Node | Identity::Part => None,
+            Identity::Pod(uid) => Some(Kind::Pod(uid)),
+            Identity::FreeContainer(container) => Some(Kind::Free(Some(container))),
+            Identity::Group => Some(Kind::Free(None)),
+            Identity::PodContainer(uid, container) => {
+                let pod = self.pod_of_container(host, population, said, uid, called)?;
+                let sandbox = match called {
+                    Some(called) => matches!(called, Called::Sandbox(_)),
+                    None => is_pause(host, path),
+                };
+                Some(Kind::PodContainer { pod, container, sandbox })
+            }
         }
     }
 
@@ -212,32 +288,9 @@ impl Discovery {
     }
 }
 
-/// What an entity at that path is; `None` when there is none.
-fn kind_of(
-    host: &mut Host,
-    population: &mut Population,
-    said: &mut Declarations,
-    path: &str,
-) -> Option<Kind> {
-    match identify(path).what {
-        Identity::Node | Identity::Part => None,
-        Identity::Pod(uid) => Some(Kind::Pod(uid)),
-        Identity::FreeContainer(container) => Some(Kind::Free(Some(container))),
-        Identity::Group => Some(Kind::Free(None)),
-        Identity::PodContainer(uid, container) => {
-            let pod = match population.pod(&uid) {
-                Some(pod) => pod,
-                None => population.admit(host, Kind::Pod(uid), None, said, |_| ())?,
-            };
-            Some(pod_container(host, pod, container, path))
-        }
-    }
-}
-
-fn pod_container(host: &mut Host, pod: EntityNumber, container: Container, path: &str) -> Kind {
-    let names = process_names(host, path);
-    let sandbox = matches!(&names[..], [name] if name == PAUSE);
-    Kind::PodContainer { pod, container, sandbox }
+/// Whether the only process is a sandbox's.
+fn is_pause(host: &mut Host, path: &str) -> bool {
+    matches!(&process_names(host, path)[..], [name] if name == PAUSE)
 }
 
 /// The names of some of a group's processes.

@@ -23,18 +23,20 @@ impl Sampler {
     pub(super) fn emit(&mut self, frame: &mut Builder) {
         let host = &mut self.host;
         for member in self.population.members_mut() {
-            let mut row = Row { entity: member.number, columns: &mut host.columns, frame };
-            row.set(Some(ColumnNumber::READ_OFFSET), member.read_offset_us);
-            member.sample.each(|metric, value| row.put(metric, value));
-            if member.own_processes.is_some() || 0 < member.all_processes {
-                row.put(metric::PROCESSES_COUNT, member.all_processes);
+            for entity in member.numbers() {
+                let mut row = Row { entity, columns: &mut host.columns, frame };
+                row.set(Some(ColumnNumber::READ_OFFSET), member.read_offset_us);
+                member.sample.each(|metric, value| row.put(metric, value));
+                if member.own_processes.is_some() || 0 < member.all_processes {
+                    row.put(metric::PROCESSES_COUNT, member.all_processes);
+                }
+                match &member.network {
+                    OwnNetwork::Own(network) => row.put_network(network),
+                    _ if member.kind == Kind::Node => row.put_network(host.node.network()),
+                    _ => (),
+                }
+                put_disks(entity, member, &host.node, &mut host.columns, frame);
             }
-            match &member.network {
-                OwnNetwork::Own(network) => row.put_network(network),
-                _ if member.kind == Kind::Node => row.put_network(host.node.network()),
-                _ => (),
-            }
-            put_disks(member, &host.node, &mut host.columns, frame);
         }
         self.emit_node(frame);
         self.report_refused();
@@ -79,8 +81,13 @@ impl Sampler {
     }
 }
 
-fn put_disks(member: &mut Member, node: &Node, columns: &mut Columns, frame: &mut Builder) {
-    let entity = member.number;
+fn put_disks(
+    entity: EntityNumber,
+    member: &mut Member,
+    node: &Node,
+    columns: &mut Columns,
+    frame: &mut Builder,
+) {
     let (disks, resources) = member.disks(node, columns);
     let mut row = Row { entity, columns, frame };
     for (disk, resource) in disks.iter().zip(resources) {

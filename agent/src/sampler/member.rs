@@ -2,12 +2,14 @@
 
 use tally_proto::{
     declaration::{Declared, EntityDeclaration, EntityNumber},
-    name::{CgroupPath, PodUid},
+    name::{CgroupPath, ContainerId, PodUid},
     tick::{Tick, UnixMs},
 };
 
 use super::{
-    Host, load,
+    Host,
+    aliases::Alias,
+    load,
     processes::{Count, Processes},
 };
 use crate::{
@@ -16,6 +18,7 @@ use crate::{
     columns::{Columns, ResourceNumber},
     host::{files::Gone, mounts::Hierarchies},
     identity::Container,
+    names::Called,
     network::Network,
     node::Node,
 };
@@ -58,6 +61,10 @@ pub(super) struct Member {
     pub number: EntityNumber,
     /// What it is.
     pub kind: Kind,
+    /// What its runtime calls it; a pod is called as in one of its containers.
+    pub called: Option<Called>,
+    /// Its second name.
+    pub alias: Option<Alias>,
     /// Its cgroup; absent for a pod whose containers are all there is.
     pub path: Option<CgroupPath>,
     /// The nearest entity above it.
@@ -99,6 +106,8 @@ impl Member {
         Self {
             number,
             kind,
+            called: None,
+            alias: None,
             path,
             parent: None,
             start: None,
@@ -118,25 +127,39 @@ impl Member {
     /// What is said about it before its first frame.
     pub(super) fn declaration(&self) -> EntityDeclaration {
         let path = self.path.clone();
+        let called = self.called.clone();
         let what = match &self.kind {
             Kind::Node => Declared::Node,
-            Kind::Pod(uid) => Declared::Pod { uid: uid.clone(), key: None, path },
-            Kind::PodContainer { pod, container, sandbox } => Declared::PodContainer {
-                pod: *pod,
-                name: None,
-                id: Some(container.id.clone()),
-                path,
-                sandbox: *sandbox,
-                image: None,
-            },
-            Kind::Free(container) => Declared::FreeContainer {
-                name: None,
-                id: container.as_ref().map(|container| container.id.clone()),
-                path,
-                image: None,
-            },
+            Kind::Pod(uid) => {
+                Declared::Pod { uid: uid.clone(), key: called.and_then(Called::into_pod), path }
+            }
+            Kind::PodContainer { pod, container, sandbox } => {
+                let (name, image) = called.map_or((None, None), Called::into_container);
+                let id = Some(container.id.clone());
+                Declared::PodContainer { pod: *pod, name, id, path, sandbox: *sandbox, image }
+            }
+            Kind::Free(container) => {
+                let (name, image) = called.map_or((None, None), Called::into_container);
+                let id = container.as_ref().map(|container| container.id.clone());
+                Declared::FreeContainer { name, id, path, image }
+            }
         };
         EntityDeclaration { number: self.number, start: self.start, what }
+    }
+
+    /// Every number it has values under.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = EntityNumber> + use<> {
+        [Some(self.number), self.alias.as_ref().map(|alias| alias.number)].into_iter().flatten()
+    }
+
+    /// The runtime's id, of a container.
+    pub(super) fn container_id(&self) -> Option<&ContainerId> {
+        match &self.kind {
+            Kind::PodContainer { container, .. } | Kind::Free(Some(container)) => {
+                Some(&container.id)
+            }
+            Kind::Node | Kind::Pod(_) | Kind::Free(None) => None,
+        }
     }
 
     /// Reads the cgroup's files and the interfaces.

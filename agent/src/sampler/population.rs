@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tally_proto::{
     declaration::EntityNumber,
     message::Declarations,
-    name::{CgroupPath, PodUid},
+    name::{CgroupPath, ContainerId, ContainerName, PodUid},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     numbers::Numbers,
     processes::is_at_or_below,
 };
-use crate::{cgroup::Extent, network::Network};
+use crate::{cgroup::Extent, names::Called, network::Network};
 
 /// Turns in which a new entity's network is looked for at once; later it is only its slow turn.
 const EAGER_TURNS: u32 = 4;
@@ -26,12 +26,17 @@ pub(super) struct Population {
     slots: Vec<Option<Member>>,
     by_path: HashMap<CgroupPath, EntityNumber>,
     numbers: Numbers,
+    /// Who was said to be there before, and was named in this frame.
+    named: Vec<EntityNumber>,
+    /// Containers that went and had no name.
+    gone_nameless: Vec<ContainerId>,
 }
 
 impl Population {
     /// Begins the next frame: numbers that retired with the last one are free again.
     pub(super) fn begin_frame(&mut self) {
         self.numbers.begin_frame();
+        self.named.clear();
     }
 
     /// Everybody, by number.
@@ -58,6 +63,55 @@ impl Population {
     pub(super) fn pod(&self, uid: &PodUid) -> Option<EntityNumber> {
         let is_it = |member: &&Member| matches!(&member.kind, Kind::Pod(known) if known == uid);
         self.members().find(is_it).map(|member| member.number)
+    }
+
+    /// The container of that id. A scan: asked for each that is named late.
+    pub(super) fn container(&self, id: &ContainerId) -> Option<EntityNumber> {
+        let is_it = |member: &&Member| member.container_id() == Some(id);
+        self.members().find(is_it).map(|member| member.number)
+    }
+
+    /// Whether a container that no pod owns has that name. Two runtimes may give the
+    /// same.
+    pub(super) fn is_free_name_taken(&self, name: &ContainerName) -> bool {
+        self.members().any(|member| {
+            let alias = member.alias.as_ref().map(|alias| &alias.name);
+            let own = match &member.called {
+                Some(Called::Free { name, .. }) => Some(name),
+                _ => None,
+            };
+            own == Some(name) || alias == Some(name)
+        })
+    }
+
+    /// A number for a second name; `None` when a node may have no more.
+    pub(super) fn take_number(&mut self) -> Option<EntityNumber> {
+        self.numbers.take()
+    }
+
+    /// Gives a name to somebody who has none, and says so.
+    pub(super) fn name(&mut self, number: EntityNumber, called: &Called, said: &mut Declarations) {
+        let Some(member) = self.get_mut(number).filter(|member| member.called.is_none()) else {
+            return;
+        };
+        member.called = Some(called.clone());
+        if let (Kind::PodContainer { sandbox, .. }, Called::Sandbox(_)) = (&mut member.kind, called)
+        {
+            *sandbox = true;
+        }
+        let declaration = member.declaration();
+        match said.entities.iter_mut().find(|declared| declared.number == number) {
+            Some(declared) => *declared = declaration,
+            None => {
+                said.entities.push(declaration);
+                self.named.push(number);
+            }
+        }
+    }
+
+    /// Containers that went and had no name.
+    pub(super) fn take_gone_nameless(&mut self) -> Vec<ContainerId> {
+        std::mem::take(&mut self.gone_nameless)
     }
 
     /// The nearest entity above a path.
@@ -121,13 +175,18 @@ impl Population {
             // The next sandbox has another network.
             pod.network = OwnNetwork::Unknown;
         }
-        // An entity that comes and goes within one frame was never said to be there.
-        let before = said.entities.len();
-        said.entities.retain(|declared| declared.number != number);
-        if before == said.entities.len() {
-            said.retired.push(number);
+        if let (None, Some(id)) = (&member.called, member.container_id()) {
+            self.gone_nameless.push(id.clone());
         }
-        self.numbers.retire(number);
+        for number in member.numbers() {
+            // An entity that comes and goes within one frame was never said to be there.
+            let before = said.entities.len();
+            said.entities.retain(|declared| declared.number != number);
+            if before == said.entities.len() || self.named.contains(&number) {
+                said.retired.push(number);
+            }
+            self.numbers.retire(number);
+        }
     }
 
     /// A pod without a cgroup of its own goes with its last container.

@@ -34,6 +34,18 @@ pub struct Flags {
     #[arg(long, value_name = "PATH", env = "TALLY_AGENT_HOST_ROOT", default_value = "/")]
     pub host_root: PathBuf,
 
+    /// Sockets of runtimes that name pods and their containers by CRI, separated by commas. Not set:
+    /// those of containerd, CRI-O, k3s, k0s, MicroK8s and cri-dockerd in their usual places, below
+    /// --host-root too; empty: none.
+    #[arg(long, value_name = "PATHS", env = "TALLY_AGENT_CRI_SOCKETS")]
+    pub cri_sockets: Option<OsString>,
+
+    /// Sockets of Docker and podman, which name the containers that no pod owns, separated by
+    /// commas. Not set: those in their usual places, users' own among them, below --host-root
+    /// too; empty: none.
+    #[arg(long, value_name = "PATHS", env = "TALLY_AGENT_DOCKER_SOCKETS")]
+    pub docker_sockets: Option<OsString>,
+
     /// Minutes of readings that are kept in memory while the aggregator cannot be reached, 1 to
     /// 1440. The oldest are then only in the spool; without one they are dropped, and counted in
     /// agent/frames_dropped.

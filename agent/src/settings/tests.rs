@@ -92,6 +92,19 @@ fn an_empty_folder_is_none() {
 }
 
 #[test]
+fn sockets_are_a_list_and_an_empty_one_is_none() {
+    let cri = |flags: &[&str]| check(flags).unwrap().cri_sockets;
+    let docker = |flags: &[&str]| check(flags).unwrap().docker_sockets;
+    let at = |paths: &[&str]| Places::At(paths.iter().map(PathBuf::from).collect());
+    assert_eq!(cri(&[]), Places::Usual);
+    assert_eq!(docker(&[]), Places::Usual);
+    assert_eq!(cri(&["--cri-sockets="]), at(&[]));
+    assert_eq!(docker(&["--docker-sockets="]), at(&[]));
+    assert_eq!(cri(&["--cri-sockets=/run/a.sock"]), at(&["/run/a.sock"]));
+    assert_eq!(docker(&["--docker-sockets=/a.sock,/b.sock"]), at(&["/a.sock", "/b.sock"]));
+}
+
+#[test]
 fn a_switch_needs_no_value() {
     assert!(check(&["--once"]).unwrap().once);
     assert!(!check(&["--once=false"]).unwrap().once);
@@ -108,13 +121,14 @@ fn the_nodes_own_flag_goes_before_the_downward_api() {
 #[test]
 fn every_flag_has_a_variable_and_a_line_of_help() {
     let table = flag_table();
-    assert_eq!(table.len(), 13);
+    assert_eq!(table.len(), 15);
     for FlagRow { flag, variable, default, help } in table {
         let derived = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
         assert_eq!(variable, format!("TALLY_AGENT_{derived}"));
         assert!(!help.is_empty(), "{flag} has no help");
         assert!(
-            !default.is_empty() || ["--node", "--spool-dir"].contains(&&*flag),
+            !default.is_empty()
+                || ["--node", "--spool-dir", "--cri-sockets", "--docker-sockets"].contains(&&*flag),
             "{flag} has no default"
         );
     }

@@ -26,7 +26,7 @@ const CHUNK_FRAMES: usize = 2;
 const CHUNKS: usize = 16;
 
 /// One frame, packed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoredFrame {
     /// Its tick.
     pub tick: Tick,
@@ -35,7 +35,7 @@ pub struct StoredFrame {
 }
 
 /// What the frames of an era share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Era {
     schema: Arc<Schema>,
     /// The values after its last frame, packed as a key frame, once it has ended.
@@ -115,6 +115,29 @@ impl Past {
         let kept = self.chunks.iter().filter(|chunk| chunk.is_since(oldest)).cloned();
         self.chunks = Arc::new(kept.chain([Arc::new(Chunk { era, frames })]).collect());
         self.open = true;
+    }
+
+    /// Tells eras that have ended anew, where `anew` has another schema with the same numbers. Readers
+    /// keep what they had.
+    pub fn tell_anew(&mut self, mut anew: impl FnMut(&Schema) -> Option<Schema>) {
+        let mut known: Option<(Arc<Era>, Option<Arc<Era>>)> = None;
+        let mut told = |era: &Arc<Era>| {
+            if let Some((before, now)) = &known
+                && Arc::ptr_eq(before, era)
+            {
+                return now.clone();
+            }
+            let schema = era.end.get().and_then(|_| anew(&era.schema));
+            let now = schema
+                .map(|schema| Arc::new(Era { schema: Arc::new(schema), end: era.end.clone() }));
+            known = Some((Arc::clone(era), now.clone()));
+            now
+        };
+        let chunks = self.chunks.iter().map(|chunk| match told(&chunk.era) {
+            Some(era) => Arc::new(Chunk { era, frames: chunk.frames.clone() }),
+            None => Arc::clone(chunk),
+        });
+        self.chunks = Arc::new(chunks.collect());
     }
 
     /// Lets go of the oldest chunk as soon as it ended before `oldest`, not only when the next one

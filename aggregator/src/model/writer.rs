@@ -59,6 +59,8 @@ pub struct NodeWriter {
     pub joined: bool,
     declarations: Declarations,
     declared_anew: bool,
+    /// Whether somebody in the frames so far may still be named.
+    had_nameless: bool,
     /// The newest frame's values. Readers may hold them; then the next frame makes a copy.
     state: Arc<Columns>,
     past: Past,
@@ -147,6 +149,7 @@ impl NodeWriter {
             joined: false,
             declarations: Declarations::default(),
             declared_anew: false,
+            had_nameless: false,
             state: Arc::default(),
             past: Past::new(ticks),
             last: None,
@@ -355,11 +358,37 @@ impl NodeWriter {
         let rows = layout.rows(offsets);
         let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
         let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));
+        self.name_past(&schema);
         let plan = Arc::new(Plan::new(&schema));
         let earlier = self.before.as_ref().map(|before| {
             plan.earlier_of(&schema, (&*before.schema, before.tick, &*before.columns))
         });
         Ok(Unpacked { schema, plan, new_schema: true, earlier })
+    }
+
+    /// Whoever had no name and now has one had it always: frames in memory are told by it, so that
+    /// nobody has two series.
+    fn name_past(&mut self, now: &Schema) {
+        let (had_nameless, (has_nameless, has_named)) =
+            (self.had_nameless, now.declarations.has_nameless_and_named());
+        self.had_nameless |= has_nameless;
+        if !(had_nameless && has_named) {
+            return;
+        }
+        let Self { node, inventory, past, .. } = self;
+        let mut has_nameless = has_nameless;
+        past.tell_anew(|then| {
+            let Some(declarations) = then.declarations.named_as_in(&now.declarations) else {
+                has_nameless |= then.declarations.has_nameless_and_named().0;
+                return None;
+            };
+            has_nameless |= declarations.has_nameless_and_named().0;
+            let layout = Arc::clone(&then.layout);
+            let rows = then.read_offset.map_or(&[][..], |offsets| layout.rows(offsets));
+            let roster = Arc::new(Roster::new(node, rows, &declarations, inventory));
+            Some(Schema::new(Arc::clone(&layout), declarations, roster))
+        });
+        self.had_nameless = has_nameless;
     }
 
     /// Stores the frame that was just unpacked; lets go of what left the window before `oldest`.
