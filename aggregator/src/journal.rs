@@ -51,9 +51,13 @@ pub struct Span {
     /// After so long when it has frames that are too old for the live model, or will be before it
     /// is as old as `longest`: these are answered for only once they are columns.
     pub longest_with_late: Duration,
-    /// After so many values: making columns of them takes some two bytes of memory each.
+    /// After so many values: making columns of them takes some two bytes of memory each. What begins
+    /// in a segment takes as much as [`SAMPLES_OF_LIFE`].
     pub samples: u64,
 }
+
+/// Making columns of one pod or container takes some 2 KiB, however short its life.
+const SAMPLES_OF_LIFE: u64 = 1_000;
 
 /// What a closed segment holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,11 +181,12 @@ impl Journal {
         position
     }
 
-    /// Appends what `write` writes for a stream that has said something in this segment; one that
-    /// has not says it anew with its next frame.
+    /// Appends what `write` writes of `lives` that begin, for a stream that has said something in
+    /// this segment; one that has not says it anew with its next frame.
     pub fn append_if_begun(
         &self,
         stream: &StreamMark,
+        lives: usize,
         write: impl FnOnce(StreamNumber, &mut Vec<u8>),
     ) {
         let mut gathering = self.gathering();
@@ -192,6 +197,8 @@ impl Journal {
             write(number, &mut gathering.buffer);
             let written = gathering.buffer.len().saturating_sub(before);
             gathering.appended += u64::try_from(written).unwrap_or(0);
+            let lives = u64::try_from(lives).unwrap_or(0);
+            gathering.samples += lives.saturating_mul(SAMPLES_OF_LIFE);
         }
     }
 

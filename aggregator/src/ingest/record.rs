@@ -56,7 +56,7 @@ impl Record {
     /// Takes declarations. They are said with the next frame too, if that begins a segment.
     pub(super) fn declare(&mut self, said: &Declarations) {
         let mut refused = Ok(());
-        self.journal.append_if_begun(&self.mark, |stream, out| {
+        self.journal.append_if_begun(&self.mark, said.entities.len(), |stream, out| {
             refused = push_said(stream, said, out);
         });
         if refused.is_err() {

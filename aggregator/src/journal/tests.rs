@@ -122,6 +122,22 @@ fn a_segment_ends_by_age_by_late_frames_and_by_samples_but_never_empty() {
 }
 
 #[test]
+fn a_segment_in_which_many_lives_begin_ends_early() {
+    let disk = SimulatedDisk::default();
+    let journal = Arc::new(Journal::new(SegmentNumber(1), ROOM));
+    let span = Span { samples: 3 * SAMPLES_OF_LIFE, ..SPAN };
+    let mut committer = Committer::new(Arc::new(disk.clone()), Arc::clone(&journal), span);
+    let mut stream = StreamMark::default();
+    // Nothing is begun here yet, so it says it anew.
+    journal.append_if_begun(&stream, 9, |_, _| ());
+    append(&journal, "a", &mut stream, 1);
+    journal.append_if_begun(&stream, 2, |_, _| ());
+    assert_eq!(committer.commit(Duration::ZERO).unwrap().closed, None);
+    journal.append_if_begun(&stream, 1, |_, _| ());
+    assert!(committer.commit(Duration::ZERO).unwrap().closed.is_some());
+}
+
+#[test]
 fn a_segment_with_frames_that_leave_the_window_before_it_ends_ends_early() {
     let disk = SimulatedDisk::default();
     let (journal, mut committer) = new(&disk);
