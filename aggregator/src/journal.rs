@@ -52,7 +52,7 @@ pub struct Span {
     /// is as old as `longest`: these are answered for only once they are columns.
     pub longest_with_late: Duration,
     /// After so many values: making columns of them takes some two bytes of memory each. What begins
-    /// in a segment takes as much as [`SAMPLES_OF_LIFE`].
+    /// in a segment takes as much as a thousand.
     pub samples: u64,
 }
 
