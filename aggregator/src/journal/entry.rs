@@ -183,6 +183,11 @@ pub fn beginning(payload: &Bytes) -> Option<(StreamNumber, Option<Hello>)> {
     }
 }
 
+/// Whether a payload declares what begins.
+pub fn is_said(payload: &Bytes) -> bool {
+    payload.first() == Some(&SAID)
+}
+
 /// Takes payloads apart, one after the other as they lie in a segment; those of some streams may be
 /// left out.
 #[derive(Debug, Default)]

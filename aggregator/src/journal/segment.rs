@@ -150,13 +150,6 @@ pub struct Located {
     length: usize,
 }
 
-impl Located {
-    /// How long it is.
-    pub fn bytes(self) -> usize {
-        self.length
-    }
-}
-
 /// Reads a segment from its beginning up to the first record that is not whole, which in the last
 /// segment of a run is where a crash was. Frames share the memory of what is read at once.
 pub fn read(
