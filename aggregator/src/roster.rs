@@ -193,7 +193,10 @@ impl Building<'_> {
                 (None, None) => false,
             });
             let known = record.and_then(|place| records.get(place));
-            let name = name.clone().or_else(|| known.map(|record| record.name.clone()))?;
+            let known = known.map(|record| &record.name);
+            // Init and debug containers are not among those that the specification counts.
+            let helper = || owner.record.as_ref()?.container_name(id.as_ref()?);
+            let name = name.as_ref().or(known).or_else(helper)?.clone();
             let record = record.and_then(|place| u32::try_from(place).ok());
             Some((owner, PodContainer { name, row: Some(row), record }))
         });

@@ -115,6 +115,51 @@ impl ArchiveMetrics {
     }
 }
 
+/// What of the API server is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WatchedKind {
+    /// `node`, `namespace` or `pod`.
+    pub kind: &'static str,
+}
+
+/// What the API server says. Nothing is counted without one.
+#[derive(Clone, Debug, Default)]
+pub struct Kubernetes {
+    /// Whether the API server answered last when it was asked.
+    pub watch_ok: Family<WatchedKind, Gauge>,
+    /// How often a watch broke off or could not begin.
+    pub watch_faults: Family<WatchedKind, Counter>,
+    /// What was said.
+    pub events: Family<WatchedKind, Counter>,
+    /// Objects that are known.
+    pub objects: Family<WatchedKind, Gauge>,
+    /// Objects that were not understood, and left as they were.
+    pub objects_refused: Family<WatchedKind, Counter>,
+}
+
+impl Kubernetes {
+    fn register(&self, all: &mut Registry) {
+        let all = all.sub_registry_with_prefix("kubernetes");
+        all.register(
+            "watch_ok",
+            "1 while the API server answers; 0 while it is away, and what it said last stands",
+            self.watch_ok.clone(),
+        );
+        all.register(
+            "watch_faults",
+            "Times that a watch of the API server broke off or could not begin",
+            self.watch_faults.clone(),
+        );
+        all.register("events", "What the API server said", self.events.clone());
+        all.register("objects", "Objects of the API server that are known", self.objects.clone());
+        all.register(
+            "objects_refused",
+            "Objects of the API server that were not understood",
+            self.objects_refused.clone(),
+        );
+    }
+}
+
 /// What is asked of history.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryCounts {
@@ -168,6 +213,8 @@ pub struct SelfMetrics {
     pub exports_cut_off: Counter,
     /// Questions to history.
     pub history: HistoryCounts,
+    /// What the API server says.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for SelfMetrics {
@@ -193,6 +240,7 @@ impl Default for SelfMetrics {
             http_connections_broken: Counter::default(),
             exports_cut_off: Counter::default(),
             history: HistoryCounts::default(),
+            kubernetes: Kubernetes::default(),
         }
     }
 }
@@ -205,6 +253,7 @@ impl SelfMetrics {
         self.register_streams(all);
         self.register_http(all);
         self.history.register(all);
+        self.kubernetes.register(all);
         self.archive.register(all);
     }
 

@@ -15,9 +15,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// Each of their faults is told again and again, and ours are told once.
+const SILENT: &str = "kube_client=off,kube_runtime=off";
+
 /// Reads what to log.
 pub fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(text)
+    // What is said later of the same part wins.
+    EnvFilter::try_new(format!("{SILENT},{text}"))
 }
 
 /// Sends logs to standard error, in `format`, as far as `filter` lets them through.

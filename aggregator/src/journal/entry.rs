@@ -6,6 +6,8 @@
 //! A stream here is one that began in the same segment. Begin and Said carry the agent's own
 //! messages as on the wire; Base and Frame their packed columns. Reading trusts nothing.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use prost::Message as _;
 use tally_proto::{
@@ -41,7 +43,7 @@ pub enum Entry {
     /// What numbers mean.
     Said(Declarations),
     /// What the API server knew of the node and its pods, from here on.
-    Known(Inventory),
+    Known(Arc<Inventory>),
     /// The values that the next frame follows on: a key frame that does not count.
     Base(PackedFrame),
     /// A frame.
@@ -179,7 +181,7 @@ pub fn entry(mut payload: Bytes) -> Result<Option<(StreamNumber, Entry)>, BadEnt
             (SAID, AgentMessage::Declarations(said)) => Entry::Said(said),
             _ => return Err(bad()),
         },
-        KNOWN => Entry::Known(known::decode(&payload).map_err(|_| bad())?),
+        KNOWN => Entry::Known(Arc::new(known::decode(&payload).map_err(|_| bad())?)),
         BASE => Entry::Base(columns(payload).ok_or_else(bad)?),
         FRAME => Entry::Frame(columns(payload).ok_or_else(bad)?, Standing::New),
         DOUBTFUL => Entry::Frame(columns(payload).ok_or_else(bad)?, Standing::Doubtful),

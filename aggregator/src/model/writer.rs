@@ -3,14 +3,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use tally_proto::{
     columns::{BadColumns, Columns, Layout, has_layout, take_back, unpack},
     declaration::{ColumnNumber, EntityNumber},
     message::{self, BootId, PackedFrame, Run, Sequence},
-    name::NodeName,
+    name::{NamespaceName, NodeName},
     tick::{Resolution, Tick, UnixMs},
 };
 
@@ -76,12 +76,27 @@ pub struct NodeWriter {
     before: Option<Before>,
     /// The values before the first frame that the journal could not take.
     held: Option<Before>,
-    inventory: Arc<Inventory>,
+    /// What was known when the last frame was recorded; `None` once a frame came live.
+    known_then: Option<Arc<Inventory>>,
     counted: Vec<Tick>,
     /// For each run the highest sequence that is recorded: it need not be sent again.
     recorded: VecDeque<(Run, Sequence)>,
     /// No tick that is newer than this one is recorded.
     recorded_to: Tick,
+}
+
+/// What is known of the pods of a frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// What the API server says now.
+    Now {
+        /// All of it.
+        inventory: &'a RwLock<Inventory>,
+        /// Whether that changed since the frame before, for this node.
+        changed: bool,
+    },
+    /// What it said when the frame was recorded.
+    Then(&'a Arc<Inventory>),
 }
 
 /// Where a frame starts from: the values before it, and what they mean.
@@ -132,13 +147,7 @@ impl Unpacked {
 impl NodeWriter {
     /// Nothing declared, nothing counted; remembers `ticks` ticks. What is recorded of the node, if
     /// anything is, has no tick after `recorded_to`.
-    pub fn new(
-        node: NodeName,
-        resolution: Resolution,
-        ticks: usize,
-        inventory: Arc<Inventory>,
-        recorded_to: Tick,
-    ) -> Self {
+    pub fn new(node: NodeName, resolution: Resolution, ticks: usize, recorded_to: Tick) -> Self {
         Self {
             node,
             resolution,
@@ -151,7 +160,7 @@ impl NodeWriter {
             past: Past::new(ticks),
             last: None,
             last_stream: None,
-            inventory,
+            known_then: None,
             counted: vec![Tick(0); ticks],
             newest: None,
             tick_before: Tick(0),
@@ -270,6 +279,17 @@ impl NodeWriter {
         }
     }
 
+    /// What was known when the last frame was recorded; `None` once a frame came live.
+    pub fn known_then(&self) -> Option<&Arc<Inventory>> {
+        self.known_then.as_ref()
+    }
+
+    /// Whether the last frame had a pod of that namespace.
+    pub fn has_namespace(&self, namespace: &NamespaceName) -> bool {
+        let pods = self.roster().map_or(&[][..], |roster| &roster.pods);
+        pods.binary_search_by(|pod| pod.key.namespace.cmp(namespace)).is_ok()
+    }
+
     /// The sums of the namespaces that the present plan adds to.
     pub fn namespaces(&self) -> &[Arc<Mutex<Sums>>] {
         self.last.as_ref().map_or(&[], |last| &last.namespaces)
@@ -295,11 +315,15 @@ impl NodeWriter {
     pub fn unpack(
         &mut self,
         frame: &PackedFrame,
-        inventory: &Arc<Inventory>,
+        known: &Known<'_>,
         counts: bool,
     ) -> Result<Unpacked, BadFrame> {
-        let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
-        let changed = self.declared_anew || !same_inventory || has_layout(&frame.columns);
+        let other_known = match (known, &self.known_then) {
+            (Known::Now { changed, .. }, None) => *changed,
+            (Known::Then(known), Some(before)) => !Arc::ptr_eq(known, before),
+            (Known::Now { .. }, Some(_)) | (Known::Then(_), None) => true,
+        };
+        let changed = self.declared_anew || other_known || has_layout(&frame.columns);
         if changed || !counts {
             self.past.close(&self.state);
         }
@@ -311,14 +335,14 @@ impl NodeWriter {
                 unpack(Arc::make_mut(&mut self.state), &frame.columns)?;
                 Ok(Unpacked { schema, plan, new_schema: false, earlier: Some(earlier) })
             }
-            _ => self.unpack_anew(frame, inventory),
+            _ => self.unpack_anew(frame, known),
         }
     }
 
     fn unpack_anew(
         &mut self,
         frame: &PackedFrame,
-        inventory: &Arc<Inventory>,
+        known: &Known<'_>,
     ) -> Result<Unpacked, BadFrame> {
         let mut state = Columns::clone(&self.state);
         unpack(&mut state, &frame.columns)?;
@@ -348,11 +372,17 @@ impl NodeWriter {
                     same_stream: false,
                 }),
         };
-        self.inventory = Arc::clone(inventory);
         self.declared_anew = false;
         self.declarations.shrink();
         let rows = layout.rows(offsets);
-        let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
+        let roster = |inventory: &Inventory| {
+            Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory))
+        };
+        let (roster, then) = match known {
+            Known::Now { inventory, .. } => (roster(&super::read(inventory)), None),
+            Known::Then(inventory) => (roster(inventory), Some(Arc::clone(inventory))),
+        };
+        self.known_then = then;
         let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));
         let plan = Arc::new(Plan::new(&schema));
         let earlier = self.before.as_ref().map(|before| {

@@ -1,0 +1,209 @@
+//! What the API server says reaches frames of streams that are open, and of no other node.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, helpers included")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value as Json, json};
+use tally_aggregator::{
+    inventory::{
+        Inventory, LabelForm, Object,
+        feed::{Event, Feed, Kind},
+    },
+    model::{Model, node::NodeSlot},
+    query::{Queries, TickRange},
+};
+use tally_proto::{
+    columns::{Builder, Packer},
+    declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    entity::Entity,
+    message::{BootId, Declarations, PackedFrame, Run, Sequence},
+    metric::{Labels, MetricName},
+    name::{CgroupPath, ContainerId, ContainerName, NamespaceName, NodeName, PodName, PodUid},
+    tick::{Resolution, Tick, UnixMs},
+};
+
+const POD: EntityNumber = EntityNumber(1);
+const CONTAINER: EntityNumber = EntityNumber(2);
+const USAGE: ColumnNumber = ColumnNumber(1);
+
+/// A node whose agent learnt no names: one pod with one container, by uid and id.
+struct Node {
+    slot: Arc<NodeSlot>,
+    builder: Builder,
+    packer: Packer,
+    tick: u64,
+}
+
+fn id() -> String {
+    "ab".repeat(32)
+}
+
+impl Node {
+    fn begin(model: &Model, name: &str) -> Self {
+        let slot = model.node(&NodeName::parse(name).unwrap());
+        let path =
+            |rest: &str| Some(CgroupPath::parse(&format!("/kubepods/{name}{rest}")).unwrap());
+        let pod = Declared::Pod {
+            uid: PodUid::parse(&format!("uid-{name}")).unwrap(),
+            key: None,
+            path: path(""),
+        };
+        let container = Declared::PodContainer {
+            pod: POD,
+            name: None,
+            id: Some(ContainerId::parse(&id()).unwrap()),
+            path: path("/c"),
+            sandbox: false,
+            image: None,
+        };
+        let entity =
+            |(number, what)| EntityDeclaration { number, start: Some(UnixMs(1_000)), what };
+        let said = Declarations {
+            entities: [(POD, pod), (CONTAINER, container)].map(entity).into(),
+            columns: vec![ColumnDeclaration {
+                number: USAGE,
+                metric: MetricName::parse("memory/usage").unwrap(),
+                labels: Labels::none(),
+                floating: false,
+                cumulative: false,
+            }],
+            ..Declarations::default()
+        };
+        let mut writer = slot.writer();
+        writer.begin_stream(BootId([0; 16]), UnixMs(0), 0).unwrap();
+        model.declare(&mut writer, said);
+        drop(writer);
+        Self { slot, builder: Builder::new(), packer: Packer::new(), tick: 1_000_000 }
+    }
+
+    /// Delivers a frame: whether it means something else than the one before.
+    fn deliver(&mut self, model: &Model) -> bool {
+        self.tick += 1;
+        for number in [POD, CONTAINER] {
+            self.builder.set(number, ColumnNumber::READ_OFFSET, 0);
+        }
+        self.builder.set(CONTAINER, USAGE, 7);
+        let mut columns = Vec::new();
+        self.packer.pack(self.builder.finish(), &mut columns);
+        let frame = PackedFrame {
+            sequence: Sequence(self.tick),
+            tick: Tick(self.tick),
+            columns: Bytes::from(columns),
+        };
+        let mut writer = self.slot.writer();
+        let now = UnixMs(Tick(self.tick).unix_ms().0);
+        model.apply(&self.slot, &mut writer, Run(1), &frame, now).unwrap().new_schema
+    }
+}
+
+fn pod(name: &str, node: &str, uid: &str, cpu: &str) -> Object {
+    object(json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": uid},
+        "spec": {"nodeName": node, "containers": [
+            {"name": "app", "image": "shop:1", "resources": {"requests": {"cpu": cpu}}},
+            {"name": "side", "resources": {"limits": {"memory": "1Mi"}}},
+        ]},
+        "status": {"containerStatuses": [
+            {"name": "app", "restartCount": 3, "containerID": format!("containerd://{}", id())},
+        ]},
+    }))
+}
+
+fn object(json: Json) -> Object {
+    serde_json::from_value(json).unwrap()
+}
+
+fn say(model: &Model, kind: Kind, event: Event) {
+    let mut feed = Feed::new(kind, LabelForm::default());
+    model.change_inventory(|inventory: &mut Inventory| feed.take(inventory, event)).unwrap();
+}
+
+/// The newest value of a pod's or a container's series.
+fn newest(queries: &Queries, container: Option<&str>, metric: &str) -> Option<f64> {
+    let namespace = NamespaceName::parse("shop").unwrap();
+    let pod = PodName::parse("web").unwrap();
+    let entity = match container {
+        None => Entity::Pod(namespace, pod),
+        Some(name) => Entity::PodContainer(namespace, pod, ContainerName::parse(name).unwrap()),
+    };
+    let points = queries.series(&entity, metric, &Labels::none(), TickRange::ALL);
+    points.last().map(|point| point.value.as_f64())
+}
+
+#[test]
+fn a_change_reaches_the_next_frame_of_its_node_and_no_other() {
+    let model = Arc::new(Model::new(Resolution::from_seconds(1).unwrap(), 60_000));
+    let queries = Queries::new(Arc::clone(&model));
+    let (mut a, mut b) = (Node::begin(&model, "a"), Node::begin(&model, "b"));
+    let mut deliver = || (a.deliver(&model), b.deliver(&model));
+    assert_eq!(deliver(), (true, true));
+    assert_eq!(deliver(), (false, false));
+    assert!(queries.namespaces().is_empty());
+    assert_eq!(queries.free_containers("a").len(), 2, "what has no name is called by its path");
+
+    say(&model, Kind::Pod, Event::Changed(pod("web", "a", "uid-a", "250m")));
+    assert_eq!(deliver(), (true, false));
+    assert_eq!(queries.pods("shop").len(), 1);
+    assert_eq!(newest(&queries, Some("app"), "memory/usage"), Some(7.0));
+    assert_eq!(newest(&queries, Some("app"), "cpu/request"), Some(250.0));
+    assert_eq!(newest(&queries, Some("app"), "restart_count"), Some(3.0));
+    assert_eq!(newest(&queries, Some("side"), "memory/limit"), Some(1_048_576.0));
+    assert_eq!(newest(&queries, None, "memory/usage"), Some(7.0));
+    assert!(queries.free_containers("a").is_empty());
+
+    assert_eq!(deliver(), (false, false));
+    say(&model, Kind::Pod, Event::Changed(pod("web", "a", "uid-a", "500m")));
+    assert_eq!(deliver(), (true, false));
+    assert_eq!(newest(&queries, None, "cpu/request"), Some(500.0));
+
+    let namespace = || object(json!({"metadata": {"name": "shop", "uid": "n1"}}));
+    say(&model, Kind::Namespace, Event::Changed(namespace()));
+    assert_eq!(deliver(), (true, false));
+    say(&model, Kind::Namespace, Event::Changed(namespace()));
+    assert_eq!(deliver(), (false, false));
+
+    say(&model, Kind::Node, Event::Changed(object(json!({"metadata": {"name": "b"}}))));
+    assert_eq!(deliver(), (false, true));
+
+    say(&model, Kind::Pod, Event::Deleted(pod("web", "a", "uid-a", "500m")));
+    assert_eq!(deliver(), (true, false));
+    assert!(queries.pods("shop").is_empty());
+    assert_eq!(queries.free_containers("a").len(), 2);
+}
+
+#[test]
+fn until_the_inventory_is_complete_what_was_recorded_stands_in() {
+    let model = Arc::new(Model::new(Resolution::from_seconds(1).unwrap(), 60_000));
+    let queries = Queries::new(Arc::clone(&model));
+    let mut known = Inventory::default();
+    let form = LabelForm::default();
+    known.add_pod(pod("web", "a", "uid-a", "250m").pod(&form).unwrap());
+    let mut node = Node::begin(&model, "a");
+    model.set_complete(false);
+    // One frame as it was recorded, and what was known of it then.
+    node.tick += 1;
+    for number in [POD, CONTAINER] {
+        node.builder.set(number, ColumnNumber::READ_OFFSET, 0);
+    }
+    let mut columns = Vec::new();
+    node.packer.pack(node.builder.finish(), &mut columns);
+    let frame = PackedFrame {
+        sequence: Sequence(node.tick),
+        tick: Tick(node.tick),
+        columns: Bytes::from(columns),
+    };
+    let mut writer = node.slot.writer();
+    model.replay(&node.slot, &mut writer, &frame, &Arc::new(known), true).unwrap();
+    drop(writer);
+
+    node.deliver(&model);
+    assert_eq!(newest(&queries, None, "cpu/request"), Some(250.0));
+    say(&model, Kind::Pod, Event::Changed(pod("web", "a", "uid-a", "500m")));
+    node.deliver(&model);
+    assert_eq!(newest(&queries, None, "cpu/request"), Some(250.0));
+    model.set_complete(true);
+    assert!(node.deliver(&model));
+    assert_eq!(newest(&queries, None, "cpu/request"), Some(500.0));
+    assert!(!node.deliver(&model));
+}
