@@ -36,6 +36,9 @@ const KINDS: [Kind; 3] = [Kind::Namespace, Kind::Node, Kind::Pod];
 /// connection without a word is found out 5 s later.
 const WATCH_SECONDS: u32 = 60;
 
+/// The server no longer knows what happened since the watch was last heard of.
+const EXPIRED: u16 = 410;
+
 /// What is to be fed with what the API server says.
 #[derive(Clone, Debug)]
 pub struct Fed {
@@ -113,6 +116,10 @@ async fn follow(watch: Watch, fed: &Fed, listed: mpsc::Sender<()>) {
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => taken(event),
+            Err(watcher::Error::WatchError(status)) if status.code == EXPIRED => {
+                tracing::debug!(kind = word(kind), "the watch expired, and begins with a list");
+                continue;
+            }
             Err(error) => {
                 health.failed(&error);
                 continue;
@@ -120,6 +127,9 @@ async fn follow(watch: Watch, fed: &Fed, listed: mpsc::Sender<()>) {
         };
         let ends_list = matches!(event, Event::ListEnds);
         take(&mut feed, event, fed, kind);
+        if ends_list {
+            fed.metrics.lists.get_or_create(&WatchedKind { kind: word(kind) }).inc();
+        }
         if let Some(listed) = listed.take_if(|_| ends_list) {
             listed.send(()).await.ok();
         }

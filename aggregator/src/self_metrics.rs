@@ -129,6 +129,8 @@ pub struct Kubernetes {
     pub watch_ok: Family<WatchedKind, Gauge>,
     /// How often a watch broke off or could not begin.
     pub watch_faults: Family<WatchedKind, Counter>,
+    /// Lists that were complete: the first, and one after each time that a watch had expired.
+    pub lists: Family<WatchedKind, Counter>,
     /// What was said.
     pub events: Family<WatchedKind, Counter>,
     /// Objects that are known.
@@ -149,6 +151,11 @@ impl Kubernetes {
             "watch_faults",
             "Times that a watch of the API server broke off or could not begin",
             self.watch_faults.clone(),
+        );
+        all.register(
+            "lists",
+            "Complete lists: the first, and one for each time that a watch had expired",
+            self.lists.clone(),
         );
         all.register("events", "What the API server said", self.events.clone());
         all.register("objects", "Objects of the API server that are known", self.objects.clone());

@@ -320,3 +320,26 @@ fn named<T>(
 fn bad_quantity(object: &Object, source: BadQuantity) -> BadObjects {
     BadObjects::Quantity { object: object.metadata.name.clone(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(form: &LabelForm, expected: &str) {
+        let own = [("app", "web"), ("app-x", "1"), ("zone", "a")];
+        let own = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        assert_eq!(*labels(&own, form), *expected);
+    }
+
+    #[test]
+    fn labels_are_sorted_as_heapster_sorted_them() {
+        check(&LabelForm::default(), "app-x:1,app:web,zone:a");
+    }
+
+    #[test]
+    fn labels_that_are_ignored_are_left_out_and_the_separator_is_as_wished() {
+        let form = LabelForm { separator: "; ".to_owned(), ignored: ["app".to_owned()].into() };
+        check(&form, "app-x:1; zone:a");
+    }
+}

@@ -206,9 +206,11 @@ async fn a_watch_that_expired_begins_anew_with_a_list() {
         (state.pods, state.version) = (vec![pod("b", "6"), pod("c", "8")], 9);
     });
     watching.until_known(&["b", "c"]).await;
-    let faults =
-        watching.fed.metrics.watch_faults.get_or_create(&WatchedKind { kind: "pod" }).get();
-    assert_eq!(faults, 1);
+    let (kind, metrics) = (WatchedKind { kind: "pod" }, &watching.fed.metrics);
+    while metrics.lists.get_or_create(&kind).get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(metrics.watch_faults.get_or_create(&kind).get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
