@@ -11,7 +11,7 @@ use tally_aggregator::{
         feed::{Event, Feed, Kind},
     },
     model::{Model, node::NodeSlot},
-    query::{Queries, TickRange},
+    query::{Queries, TickRange, WorkloadKey},
 };
 use tally_proto::{
     columns::{Builder, Packer},
@@ -170,6 +170,66 @@ fn a_change_reaches_the_next_frame_of_its_node_and_no_other() {
     assert_eq!(deliver(), (true, false));
     assert!(queries.pods("shop").is_empty());
     assert_eq!(queries.free_containers("a").len(), 2);
+}
+
+#[test]
+fn a_workload_is_the_sum_of_its_pods_wherever_they_are() {
+    let model = Arc::new(Model::new(Resolution::from_seconds(1).unwrap(), 60_000));
+    let queries = Queries::new(Arc::clone(&model));
+    let (mut a, mut b) = (Node::begin(&model, "a"), Node::begin(&model, "b"));
+    let mut deliver = |tick: u64| {
+        assert_eq!((a.tick, b.tick), (tick, tick));
+        a.deliver(&model);
+        b.deliver(&model);
+        model.advance(UnixMs(Tick(tick + 60).unix_ms().0));
+    };
+    let owned = |name: &str, node: &str, uid: &str, cpu: &str, owner: Json| {
+        let json = json!({
+            "metadata": {"name": name, "namespace": "shop", "uid": uid,
+                "labels": {"pod-template-hash": "7d9f"}, "ownerReferences": [owner]},
+            "spec": {"nodeName": node, "containers": [
+                {"name": "app", "resources": {"requests": {"cpu": cpu}}}]},
+            "status": {"containerStatuses": [
+                {"name": "app", "containerID": format!("containerd://{}", id())}]},
+        });
+        object(json)
+    };
+    let replicas = json!({"kind": "ReplicaSet", "name": "web-7d9f", "controller": true});
+    let web =
+        |node: &str, uid: &str| owned(&format!("web-{node}"), node, uid, "250m", replicas.clone());
+    say(&model, Kind::Pod, Event::Changed(web("a", "uid-a")));
+    say(&model, Kind::Pod, Event::Changed(web("b", "uid-b")));
+    deliver(1_000_000);
+    let key = WorkloadKey::parse("shop", "deployment", "web").unwrap();
+    let names = |kind: &str| {
+        let names = queries.workloads("shop", kind).into_iter();
+        names.map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(queries.workload_kinds("shop").len(), 1);
+    assert_eq!(names("deployment"), ["web"]);
+    assert!(names("statefulset").is_empty());
+    let series = |key: &WorkloadKey, metric: &str| {
+        let points = queries.workload_series(key, metric, &Labels::none(), TickRange::ALL);
+        points.iter().map(|point| (point.at.0, point.value.as_f64())).collect::<Vec<_>>()
+    };
+    assert_eq!(series(&key, "cpu/request"), [(1_000_001, 500.0)]);
+    assert_eq!(series(&key, "memory/usage"), [(1_000_001, 14.0)]);
+    // What is not summed for a namespace is not summed here either.
+    assert_eq!(series(&key, "uptime"), []);
+    let found = queries.workload_metric_names(&key);
+    assert!(found.iter().any(|name| name.as_str() == "memory/usage"), "{found:?}");
+    assert!(found.iter().all(|name| name.as_str() != "uptime"), "{found:?}");
+
+    // The pod of node b has gone to a StatefulSet; for the ticks before it still counts.
+    let set = json!({"kind": "StatefulSet", "name": "db", "controller": true});
+    say(&model, Kind::Pod, Event::Deleted(web("b", "uid-b")));
+    say(&model, Kind::Pod, Event::Changed(owned("db-0", "b", "uid-b", "1", set)));
+    deliver(1_000_001);
+    assert_eq!(names("statefulset"), ["db"]);
+    assert_eq!(series(&key, "cpu/request"), [(1_000_001, 500.0), (1_000_002, 250.0)]);
+    let set = WorkloadKey::parse("shop", "statefulset", "db").unwrap();
+    assert_eq!(series(&set, "cpu/request"), [(1_000_002, 1_000.0)]);
+    assert_eq!(series(&set, "memory/usage"), [(1_000_002, 7.0)]);
 }
 
 #[test]
