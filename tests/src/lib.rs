@@ -5,4 +5,5 @@ pub mod faults;
 pub mod golden;
 pub mod history;
 pub mod known_loads;
+pub mod known_objects;
 pub mod swarm;
