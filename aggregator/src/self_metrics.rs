@@ -140,6 +140,14 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
+    /// Whether any watch had no answer when it was last asked for one.
+    pub fn is_away(&self) -> bool {
+        ["namespace", "node", "pod"].iter().any(|kind| {
+            let ok = self.watch_ok.get(&WatchedKind { kind });
+            ok.is_some_and(|ok| ok.get() == 0)
+        })
+    }
+
     fn register(&self, all: &mut Registry) {
         let all = all.sub_registry_with_prefix("kubernetes");
         all.register(

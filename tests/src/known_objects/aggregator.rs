@@ -112,6 +112,11 @@ impl Aggregator {
         Ok(serde_json::from_slice(&get(self.rest, path).await?)?)
     }
 
+    /// An answer in text.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(String::from_utf8(get(self.rest, path).await?)?)
+    }
+
     /// The newest value of a series below `/api/v1/model/`.
     pub async fn newest(&self, object: &str, metric: &str) -> anyhow::Result<Option<u64>> {
         let series = self.json(&format!("/api/v1/model/{object}/metrics/{metric}")).await?;
@@ -121,7 +126,7 @@ impl Aggregator {
 
     /// One of its own metrics.
     pub async fn own(&self, metric: &str) -> anyhow::Result<Option<f64>> {
-        let text = String::from_utf8(get(self.rest, "/metrics").await?)?;
+        let text = self.text("/metrics").await?;
         let value = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
         Ok(value.and_then(|value| value.parse().ok()))
     }

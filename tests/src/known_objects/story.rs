@@ -208,6 +208,9 @@ impl Story {
         self.api.down()?;
         self.own("kubernetes_watch_ok{kind=\"pod\"}", 0.0, Duration::from_secs(10)).await;
         sleep(Duration::from_secs(3)).await;
+        let ready = self.aggregator.text("/readyz").await?;
+        let tells = ready.starts_with("ok\nthe API server can't be watched");
+        self.note("/readyz is ok, and tells it", tells);
         self.names("pods", &["db-0", "web-2"], TWO_TICKS).await;
         self.series("namespaces/shop", "cpu/request", Some(2_300), TWO_TICKS).await;
         self.api.up()?;
