@@ -169,7 +169,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     running.reload_inventory().await?;
     let rest = running.rest_threads.serve(rest_listener, rest, running.stop.clone());
     running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
-    let listed = running.watch_api_server(&settings.kubernetes, &metrics).await?;
+    let listed = running.watch_api_server(&settings.kubernetes, &metrics, &clock).await?;
     running.keep(&past, &metrics, &clock).await;
     if let Some(listed) = listed {
         // Without an answer they go on with what was known before.
@@ -199,6 +199,7 @@ impl Running {
         &mut self,
         api_server: &ApiServer,
         metrics: &SelfMetrics,
+        clock: &Clock,
     ) -> Result<Option<oneshot::Receiver<()>>, BadServer> {
         let server = match api_server {
             ApiServer::None => None,
@@ -210,8 +211,8 @@ impl Running {
         };
         let Some(server) = server else { return Ok(None) };
         let (model, form) = (Arc::clone(&self.model), self.labels.clone());
-        let watches =
-            Watches::new(&server, Fed { model, form, metrics: metrics.kubernetes.clone() })?;
+        let (clock, metrics) = (clock.clone(), metrics.kubernetes.clone());
+        let watches = Watches::new(&server, Fed { model, form, clock, metrics })?;
         tracing::info!(address = server.address(), "the API server is watched");
         let (complete, listed) = oneshot::channel();
         let stop = self.stop.clone();

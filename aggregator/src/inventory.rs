@@ -5,6 +5,7 @@
 //! and nothing is made up.
 
 pub mod feed;
+mod gone;
 mod objects;
 mod owner;
 mod quantity;
@@ -15,7 +16,7 @@ use std::{
     sync::Arc,
 };
 
-use self::{feed::Kind, shared::Shared};
+use self::{feed::Kind, gone::Gone, shared::Shared};
 pub use objects::{BadObjects, LabelForm, Object, add_list};
 use tally_proto::{
     declaration::PodKey,
@@ -24,6 +25,7 @@ use tally_proto::{
         ContainerId, ContainerName, ImageName, Names, NamespaceName, NodeName, PodUid,
         WorkloadKind, WorkloadName,
     },
+    tick::UnixMs,
 };
 
 /// Amounts of the three resources that Heapster knows; absent where the object names none.
@@ -120,6 +122,8 @@ pub struct Inventory {
     /// By uid, static pods also by their nodes' uid.
     pods_by_uid: HashMap<PodUid, Arc<PodRecord>>,
     namespaces: HashMap<NamespaceName, Arc<str>>,
+    /// Pods that are gone, for frames of before.
+    gone: Gone,
     /// What many records say in the same words, each kept once.
     names: Names,
     labels: Shared<str>,
@@ -152,13 +156,22 @@ impl Inventory {
         Touched { nodes: gone.into_iter().collect(), ..Touched::default() }
     }
 
-    /// Adds a pod, in place of any that had its name.
-    pub fn add_pod(&mut self, mut pod: PodRecord) -> Touched {
+    /// Adds a pod.
+    pub fn add_pod(&mut self, pod: PodRecord) -> Touched {
+        self.add_pod_at(pod, None)
+    }
+
+    /// Adds a pod, in place of any that had its name, which is gone since `now` if it was another.
+    fn add_pod_at(&mut self, mut pod: PodRecord, now: Option<UnixMs>) -> Touched {
         let known = self.pods.get(&pod.key).cloned();
         if known.as_ref().is_some_and(|known| **known == pod) {
             return Touched::default();
         }
-        let mut touched = known.map(|known| self.forget(&known)).unwrap_or_default();
+        let mut touched = Touched::default();
+        if let Some(known) = known {
+            let other = now.filter(|_| known.uid != pod.uid);
+            touched = self.forget(&known, other);
+        }
         self.share(&mut pod);
         let pod = Arc::new(pod);
         for uid in [Some(&pod.uid), pod.static_uid.as_ref()].into_iter().flatten() {
@@ -170,14 +183,18 @@ impl Inventory {
     }
 
     /// Removes a pod, unless another has its name by now.
-    pub fn remove_pod(&mut self, key: &PodKey, uid: &PodUid) -> Touched {
+    fn remove_pod(&mut self, key: &PodKey, uid: &PodUid, now: UnixMs) -> Touched {
         match self.pods.get(key).filter(|pod| pod.uid == *uid).cloned() {
-            Some(pod) => self.forget(&pod),
+            Some(pod) => self.forget(&pod, Some(now)),
             None => Touched::default(),
         }
     }
 
-    fn forget(&mut self, pod: &PodRecord) -> Touched {
+    /// Takes a pod out; it is remembered as one that is gone since then.
+    fn forget(&mut self, pod: &Arc<PodRecord>, gone: Option<UnixMs>) -> Touched {
+        if let Some(gone) = gone {
+            self.gone.add(Arc::clone(pod), gone);
+        }
         self.pods.remove(&pod.key);
         for uid in [Some(&pod.uid), pod.static_uid.as_ref()].into_iter().flatten() {
             // A static pod's mirror is made anew with another uid, the node's stays the same.
@@ -222,12 +239,12 @@ impl Inventory {
     }
 
     /// Removes all pods but these.
-    fn keep_pods(&mut self, listed: &HashSet<PodKey>) -> Touched {
+    fn keep_pods(&mut self, listed: &HashSet<PodKey>, now: UnixMs) -> Touched {
         let gone = self.pods.values().filter(|pod| !listed.contains(&pod.key));
         let gone: Vec<Arc<PodRecord>> = gone.cloned().collect();
         let mut nodes = HashSet::new();
         for pod in gone {
-            nodes.extend(self.forget(&pod).nodes);
+            nodes.extend(self.forget(&pod, Some(now)).nodes);
         }
         Touched { nodes: nodes.into_iter().collect(), ..Touched::default() }
     }
@@ -253,8 +270,10 @@ impl Inventory {
         }
     }
 
-    /// Forgets words that no record says any longer; to be called once in a while.
-    pub fn sweep(&mut self) {
+    /// Forgets pods that are gone for long, and words that no record says any longer; to be called
+    /// once in a while.
+    pub fn sweep(&mut self, now: UnixMs) {
+        self.gone.sweep(now);
         self.names.sweep();
         self.labels.sweep();
         self.workloads.sweep();
@@ -282,6 +301,11 @@ impl Inventory {
     /// The pod of that uid: the API server's, or of a static pod its node's.
     pub fn pod_of_uid(&self, uid: &PodUid) -> Option<&Arc<PodRecord>> {
         self.pods_by_uid.get(uid)
+    }
+
+    /// The pod of that uid that was gone at some time, and since when.
+    pub fn gone_pod(&self, uid: &PodUid) -> Option<(&Arc<PodRecord>, UnixMs)> {
+        self.gone.get(uid)
     }
 
     /// The uid of a namespace.

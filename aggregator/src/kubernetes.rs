@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::server::{BadServer, Server};
 use self::{health::Health, resource::Watched};
 use crate::{
+    clock::Clock,
     inventory::{
         LabelForm,
         feed::{Event, Feed, Kind},
@@ -46,6 +47,8 @@ pub struct Fed {
     pub model: Arc<Model>,
     /// How labels become one text.
     pub form: LabelForm,
+    /// The time.
+    pub clock: Clock,
     /// Where is counted.
     pub metrics: Kubernetes,
 }
@@ -139,9 +142,9 @@ async fn follow(watch: Watch, fed: &Fed, listed: mpsc::Sender<()>) {
 /// Brings one event into the inventory.
 fn take(feed: &mut Feed, event: Event, fed: &Fed, kind: Kind) {
     let label = WatchedKind { kind: word(kind) };
-    let mut objects = 0;
+    let (mut objects, now) = (0, fed.clock.now());
     let changed = fed.model.change_inventory(|inventory| {
-        let touched = feed.take(inventory, event);
+        let touched = feed.take(inventory, event, now);
         objects = inventory.count(kind);
         touched
     });

@@ -311,9 +311,9 @@ impl Model {
         let newest = self.cluster().progress.newest();
         if let Some(newest) = newest {
             write(&self.directory).sweep(self.oldest(newest));
+            write(&self.inventory).sweep(newest.unix_ms());
         }
         lock(&self.vocabulary).sweep();
-        write(&self.inventory).sweep();
         self.all_nodes().iter().map(|node| node.entities()).sum()
     }
 }

@@ -33,6 +33,7 @@ struct Node {
     builder: Builder,
     packer: Packer,
     tick: u64,
+    sequence: u64,
 }
 
 fn id() -> String {
@@ -74,12 +75,18 @@ impl Node {
         writer.begin_stream(BootId([0; 16]), UnixMs(0), 0).unwrap();
         model.declare(&mut writer, said);
         drop(writer);
-        Self { slot, builder: Builder::new(), packer: Packer::new(), tick: 1_000_000 }
+        Self { slot, builder: Builder::new(), packer: Packer::new(), tick: 1_000_000, sequence: 0 }
     }
 
-    /// Delivers a frame: whether it means something else than the one before.
+    /// Delivers the next frame: whether it means something else than the one before.
     fn deliver(&mut self, model: &Model) -> bool {
         self.tick += 1;
+        self.deliver_of(model, self.tick)
+    }
+
+    /// Delivers a frame of that tick.
+    fn deliver_of(&mut self, model: &Model, tick: u64) -> bool {
+        self.sequence += 1;
         for number in [POD, CONTAINER] {
             self.builder.set(number, ColumnNumber::READ_OFFSET, 0);
         }
@@ -87,12 +94,12 @@ impl Node {
         let mut columns = Vec::new();
         self.packer.pack(self.builder.finish(), &mut columns);
         let frame = PackedFrame {
-            sequence: Sequence(self.tick),
-            tick: Tick(self.tick),
+            sequence: Sequence(self.sequence),
+            tick: Tick(tick),
             columns: Bytes::from(columns),
         };
         let mut writer = self.slot.writer();
-        let now = UnixMs(Tick(self.tick).unix_ms().0);
+        let now = Tick(tick).unix_ms();
         model.apply(&self.slot, &mut writer, Run(1), &frame, now).unwrap().new_schema
     }
 }
@@ -115,8 +122,14 @@ fn object(json: Json) -> Object {
 }
 
 fn say(model: &Model, kind: Kind, event: Event) {
+    say_at(model, kind, event, 0);
+}
+
+/// Says something at a tick.
+fn say_at(model: &Model, kind: Kind, event: Event, tick: u64) {
+    let now = Tick(tick).unix_ms();
     let mut feed = Feed::new(kind, LabelForm::default());
-    model.change_inventory(|inventory: &mut Inventory| feed.take(inventory, event)).unwrap();
+    model.change_inventory(|inventory: &mut Inventory| feed.take(inventory, event, now)).unwrap();
 }
 
 /// The newest value of a pod's or a container's series.
@@ -233,6 +246,27 @@ fn a_workload_is_the_sum_of_its_pods_wherever_they_are() {
 }
 
 #[test]
+fn a_frame_that_comes_late_has_what_was_known_of_a_pod_that_is_gone() {
+    let model = Arc::new(Model::new(Resolution::from_seconds(1).unwrap(), 60_000));
+    let queries = Queries::new(Arc::clone(&model));
+    say(&model, Kind::Pod, Event::Changed(pod("web", "a", "uid-a", "250m")));
+    let mut node = Node::begin(&model, "a");
+    node.deliver_of(&model, 1_001);
+    // The agent is cut off, and the pod goes.
+    say_at(&model, Kind::Pod, Event::Deleted(pod("web", "a", "uid-a", "250m")), 1_004);
+    for tick in [1_006, 1_002, 1_003, 1_004, 1_005] {
+        node.deliver_of(&model, tick);
+    }
+    let entity = Entity::Pod(NamespaceName::parse("shop").unwrap(), PodName::parse("web").unwrap());
+    for metric in ["cpu/request", "memory/usage"] {
+        let points = queries.series(&entity, metric, &Labels::none(), TickRange::ALL);
+        let ticks: Vec<u64> = points.iter().map(|point| point.at.0).collect();
+        assert_eq!(ticks, [1_001, 1_002, 1_003], "{metric}");
+    }
+    model.sweep();
+}
+
+#[test]
 fn until_the_inventory_is_complete_what_was_recorded_stands_in() {
     let model = Arc::new(Model::new(Resolution::from_seconds(1).unwrap(), 60_000));
     let queries = Queries::new(Arc::clone(&model));
@@ -242,17 +276,14 @@ fn until_the_inventory_is_complete_what_was_recorded_stands_in() {
     let mut node = Node::begin(&model, "a");
     model.set_complete(false);
     // One frame as it was recorded, and what was known of it then.
-    node.tick += 1;
+    (node.tick, node.sequence) = (node.tick + 1, 1);
     for number in [POD, CONTAINER] {
         node.builder.set(number, ColumnNumber::READ_OFFSET, 0);
     }
     let mut columns = Vec::new();
     node.packer.pack(node.builder.finish(), &mut columns);
-    let frame = PackedFrame {
-        sequence: Sequence(node.tick),
-        tick: Tick(node.tick),
-        columns: Bytes::from(columns),
-    };
+    let frame =
+        PackedFrame { sequence: Sequence(1), tick: Tick(node.tick), columns: Bytes::from(columns) };
     let mut writer = node.slot.writer();
     model.replay(&node.slot, &mut writer, &frame, &Arc::new(known), true).unwrap();
     drop(writer);

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use tally_proto::{
     declaration::PodKey,
     name::{NamespaceName, NodeName},
+    tick::UnixMs,
 };
 
 use super::{BadObjects, Inventory, LabelForm, Object, Touched};
@@ -60,9 +61,14 @@ impl Feed {
         Self { kind, form, listed: Listed::default() }
     }
 
-    /// Brings what was said into the inventory, and says whom that touches. After an error the
-    /// object is as it was before.
-    pub fn take(&mut self, inventory: &mut Inventory, event: Event) -> Result<Touched, BadObjects> {
+    /// Brings what was said at `now` into the inventory, and says whom that touches. After an error
+    /// the object is as it was before.
+    pub fn take(
+        &mut self,
+        inventory: &mut Inventory,
+        event: Event,
+        now: UnixMs,
+    ) -> Result<Touched, BadObjects> {
         match event {
             Event::ListBegins => {
                 self.listed = Listed::default();
@@ -70,16 +76,16 @@ impl Feed {
             }
             Event::Listed(object) => {
                 self.note(&object)?;
-                self.add(inventory, &object)
+                self.add(inventory, &object, now)
             }
-            Event::Changed(object) => self.add(inventory, &object),
-            Event::Deleted(object) => self.remove(inventory, &object),
+            Event::Changed(object) => self.add(inventory, &object, now),
+            Event::Deleted(object) => self.remove(inventory, &object, now),
             Event::ListEnds => {
                 let listed = std::mem::take(&mut self.listed);
                 Ok(match self.kind {
                     Kind::Node => inventory.keep_nodes(&listed.nodes),
                     Kind::Namespace => inventory.keep_namespaces(&listed.namespaces),
-                    Kind::Pod => inventory.keep_pods(&listed.pods),
+                    Kind::Pod => inventory.keep_pods(&listed.pods, now),
                 })
             }
         }
@@ -94,24 +100,34 @@ impl Feed {
         Ok(())
     }
 
-    fn add(&self, inventory: &mut Inventory, object: &Object) -> Result<Touched, BadObjects> {
+    fn add(
+        &self,
+        inventory: &mut Inventory,
+        object: &Object,
+        now: UnixMs,
+    ) -> Result<Touched, BadObjects> {
         Ok(match self.kind {
             Kind::Node => inventory.add_node(object.node(&self.form)?),
             Kind::Namespace => {
                 let (name, uid) = object.namespace()?;
                 inventory.add_namespace(name, uid)
             }
-            Kind::Pod => inventory.add_pod(object.pod(&self.form)?),
+            Kind::Pod => inventory.add_pod_at(object.pod(&self.form)?, Some(now)),
         })
     }
 
-    fn remove(&self, inventory: &mut Inventory, object: &Object) -> Result<Touched, BadObjects> {
+    fn remove(
+        &self,
+        inventory: &mut Inventory,
+        object: &Object,
+        now: UnixMs,
+    ) -> Result<Touched, BadObjects> {
         Ok(match self.kind {
             Kind::Node => inventory.remove_node(&object.node_name()?),
             Kind::Namespace => inventory.remove_namespace(&object.namespace()?.0),
             Kind::Pod => {
                 let (key, uid) = object.pod_key()?;
-                inventory.remove_pod(&key, &uid)
+                inventory.remove_pod(&key, &uid, now)
             }
         })
     }
@@ -166,7 +182,7 @@ mod tests {
         /// Takes what is said, and checks which nodes that touches.
         #[track_caller]
         fn check(&mut self, event: Event, nodes: &[&str]) {
-            let touched = self.1.take(&mut self.0, event).unwrap();
+            let touched = self.1.take(&mut self.0, event, UnixMs(7)).unwrap();
             let found: Vec<&str> = touched.nodes.iter().map(|name| name.as_str()).collect();
             assert_eq!(found, nodes);
             assert!(touched.namespaces.is_empty());
@@ -194,6 +210,7 @@ mod tests {
         let moved = pod("a", "u2", &json!({"spec": {"nodeName": "node-b"}}));
         fed.check(Event::Changed(moved), &["node-a", "node-b"]);
         assert!(fed.0.pod_of_uid(&uid("u1")).is_none());
+        assert_eq!(fed.0.gone_pod(&uid("u1")).unwrap().1, UnixMs(7));
         assert_eq!(fed.0.pod_of_uid(&uid("u2")).unwrap().key, key("a"));
     }
 
@@ -238,7 +255,10 @@ mod tests {
             {"name": "app", "resources": {"requests": {"cpu": "much"}}},
         ]}});
         let broken = Event::Listed(pod("a", "u1", &broken));
-        assert!(matches!(fed.1.take(&mut fed.0, broken), Err(BadObjects::Quantity { .. })));
+        assert!(matches!(
+            fed.1.take(&mut fed.0, broken, UnixMs(7)),
+            Err(BadObjects::Quantity { .. })
+        ));
         fed.check(Event::ListEnds, &[]);
         assert!(fed.0.pod(&key("a")).is_some());
     }
@@ -273,7 +293,7 @@ mod tests {
         let object: Object = serde_json::from_value(object).unwrap();
         let name = NamespaceName::parse("shop").unwrap();
         let all = Touched { namespaces: vec![name.clone()], ..Touched::default() };
-        let mut take = |event| feed.take(&mut inventory, event).unwrap();
+        let mut take = |event| feed.take(&mut inventory, event, UnixMs(7)).unwrap();
         assert_eq!(take(Event::Changed(object.clone())), all);
         assert_eq!(take(Event::Changed(object.clone())), Touched::default());
         assert_eq!(take(Event::ListBegins), Touched::default());
@@ -282,7 +302,7 @@ mod tests {
         let node = json!({"metadata": {"name": "node-a"}, "status": {"capacity": {"cpu": "4"}}});
         let node: Object = serde_json::from_value(node).unwrap();
         let mut feed = Feed::new(Kind::Node, form);
-        let mut take = |event| feed.take(&mut inventory, event).unwrap().nodes.len();
+        let mut take = |event| feed.take(&mut inventory, event, UnixMs(7)).unwrap().nodes.len();
         assert_eq!(
             [take(Event::Changed(node.clone())), take(Event::Changed(node.clone()))],
             [1, 0]

@@ -17,11 +17,12 @@ use serde_json::{Value, json};
 use tally_proto::{
     declaration::PodKey,
     name::{NamespaceName, PodName},
-    tick::Resolution,
+    tick::{Resolution, UnixMs},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::*;
+use crate::clock::Now;
 
 type Answer = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -110,7 +111,8 @@ impl Watching {
         let resolution = Resolution::from_seconds(1).unwrap();
         let model = Arc::new(Model::new(resolution, 60_000));
         let (form, metrics) = (LabelForm::default(), Kubernetes::default());
-        let fed = Fed { model, form, metrics };
+        let clock = Clock::new(|| Now { unix: UnixMs(0), elapsed: Duration::ZERO });
+        let fed = Fed { model, form, clock, metrics };
         let watches = Watches::with(fed.clone(), |health| {
             let health = Arc::clone(health);
             let answered = tower::util::MapResultLayer::new(

@@ -323,6 +323,9 @@ impl NodeWriter {
             (Known::Then(known), Some(before)) => !Arc::ptr_eq(known, before),
             (Known::Now { .. }, Some(_)) | (Known::Then(_), None) => true,
         };
+        let at = frame.tick.unix_ms();
+        let of_then = self.roster().is_some_and(|roster| roster.valid.contains(at));
+        let other_known = other_known || !of_then;
         let changed = self.declared_anew || other_known || has_layout(&frame.columns);
         if changed || !counts {
             self.past.close(&self.state);
@@ -376,7 +379,8 @@ impl NodeWriter {
         self.declarations.shrink();
         let rows = layout.rows(offsets);
         let roster = |inventory: &Inventory| {
-            Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory))
+            let known = (inventory, frame.tick.unix_ms());
+            Arc::new(Roster::new(&self.node, rows, &self.declarations, known))
         };
         let (roster, then) = match known {
             Known::Now { inventory, .. } => (roster(&super::read(inventory)), None),
