@@ -4,6 +4,7 @@
 //! used as it is read. A watch that the server has forgotten begins anew with a list; while the
 //! server is away it is asked again and again, ever more seldom, and what it said last stands.
 
+mod backoff;
 mod health;
 mod resource;
 mod server;
@@ -11,14 +12,14 @@ mod server;
 use std::{fmt, pin::pin, sync::Arc};
 
 use futures_util::{StreamExt as _, future::join_all};
-use kube::{
-    Api, Client,
-    runtime::{WatchStreamExt as _, watcher},
+use kube::{Api, Client, runtime::watcher};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::sleep,
 };
-use tokio::sync::{mpsc, oneshot};
 
 pub use self::server::{BadServer, Server};
-use self::{health::Health, resource::Watched};
+use self::{backoff::Backoff, health::Health, resource::Watched};
 use crate::{
     clock::Clock,
     inventory::{
@@ -114,17 +115,20 @@ async fn follow(watch: Watch, fed: &Fed, listed: mpsc::Sender<()>) {
     let mut feed = Feed::new(kind, fed.form.clone());
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let api: Api<Watched> = Api::all_with(client, &kind);
-    let mut events = pin!(watcher(api, config).default_backoff());
-    let mut listed = Some(listed);
+    let mut events = pin!(watcher(api, config));
+    let (mut listed, mut backoff) = (Some(listed), Backoff::new());
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => taken(event),
             Err(watcher::Error::WatchError(status)) if status.code == EXPIRED => {
                 tracing::debug!(kind = word(kind), "the watch expired, and begins with a list");
+                sleep(backoff.wait(health.take_answered())).await;
                 continue;
             }
             Err(error) => {
                 health.failed(&error);
+                // The watch goes on when it is asked for what is next.
+                sleep(backoff.wait(health.take_answered())).await;
                 continue;
             }
         };

@@ -18,6 +18,8 @@ pub(super) struct Health {
     kind: WatchedKind,
     metrics: Kubernetes,
     has_failed: AtomicBool,
+    /// Whether there was an answer since this was last asked.
+    was_answered: AtomicBool,
 }
 
 impl Health {
@@ -25,7 +27,8 @@ impl Health {
     pub(super) fn new(kind: &'static str, metrics: Kubernetes) -> Self {
         let kind = WatchedKind { kind };
         metrics.watch_ok.get_or_create(&kind).set(0);
-        Self { kind, metrics, has_failed: AtomicBool::new(false) }
+        let (has_failed, was_answered) = Default::default();
+        Self { kind, metrics, has_failed, was_answered }
     }
 
     /// The API server answered.
@@ -34,9 +37,15 @@ impl Health {
             return;
         }
         self.metrics.watch_ok.get_or_create(&self.kind).set(1);
+        self.was_answered.store(true, Ordering::Relaxed);
         if self.has_failed.swap(false, Ordering::Relaxed) {
             tracing::info!(kind = self.kind.kind, "the API server is watched again");
         }
+    }
+
+    /// Whether the API server answered since this was last asked.
+    pub(super) fn take_answered(&self) -> bool {
+        self.was_answered.swap(false, Ordering::Relaxed)
     }
 
     /// The watch broke off, or could not begin.
