@@ -21,8 +21,9 @@ use tally_proto::tick::UnixMs;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
     task::JoinSet,
-    time::interval,
+    time::{interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,8 @@ use crate::{
     admission::Rules,
     clock::{Clock, Now},
     ingest::IngestService,
+    inventory::LabelForm,
+    kubernetes::{BadServer, Fed, Server, Watches},
     model::Model,
     query::{
         Queries,
@@ -41,12 +44,16 @@ use crate::{
     },
     rest::Rest,
     self_metrics::SelfMetrics,
-    settings::Settings,
+    settings::{ApiServer, Settings},
     telemetry::chain,
 };
 
 /// How often ticks are looked at: a tick closes at most this much later than its grace.
 const CLOSE_EVERY: Duration = Duration::from_millis(200);
+
+/// How long agents wait at most for what the API server knows of their pods: without it their first
+/// frames would lack requests and limits.
+const FIRST_LISTS_WAIT: Duration = Duration::from_secs(5);
 
 /// How often objects that left the window are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -70,6 +77,9 @@ pub enum StartError {
     /// An inventory file is missing or broken.
     #[error(transparent)]
     Inventory(#[from] BadInventoryFile),
+    /// The API server that was named can't be asked.
+    #[error(transparent)]
+    ApiServer(#[from] BadServer),
     /// There can be no history where it should be.
     #[error(transparent)]
     History(#[from] KeepingError),
@@ -95,6 +105,7 @@ pub struct Running {
     pub grpc_addr: SocketAddr,
     model: Arc<Model>,
     inventory: Vec<PathBuf>,
+    labels: LabelForm,
     stop: CancellationToken,
     servers: JoinSet<Result<(), ServerError>>,
     /// History, where there is one.
@@ -149,6 +160,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
         grpc_addr,
         model,
         inventory: settings.inventory.clone(),
+        labels: settings.labels.clone(),
         stop,
         servers: JoinSet::new(),
         keeping,
@@ -157,7 +169,12 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     running.reload_inventory().await?;
     let rest = running.rest_threads.serve(rest_listener, rest, running.stop.clone());
     running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
+    let listed = running.watch_api_server(&settings.kubernetes, &metrics, &clock).await?;
     running.keep(&past, &metrics, &clock).await;
+    if let Some(listed) = listed {
+        // Without an answer they go on with what was known before.
+        timeout(FIRST_LISTS_WAIT, listed).await.ok();
+    }
     running.serve_agents(grpc_listener, &settings, (metrics, clock));
     tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
     Ok(running)
@@ -175,6 +192,38 @@ impl Running {
             let archive = Arc::clone(&keeping.archive);
             past.open(PastQueries::new(archive, Queries::new(Arc::clone(&self.model))));
         }
+    }
+
+    /// Begins to watch the API server, where there is one: ready when all of it is known.
+    async fn watch_api_server(
+        &mut self,
+        api_server: &ApiServer,
+        metrics: &SelfMetrics,
+        clock: &Clock,
+    ) -> Result<Option<oneshot::Receiver<()>>, BadServer> {
+        let server = match api_server {
+            ApiServer::None => None,
+            ApiServer::Kubeconfig(file) => Some(Server::of_kubeconfig(file).await?),
+            ApiServer::Own => Server::own().unwrap_or_else(|error| {
+                tracing::warn!(error = chain(&error), "no API server is watched");
+                None
+            }),
+        };
+        let Some(server) = server else { return Ok(None) };
+        let (model, form) = (Arc::clone(&self.model), self.labels.clone());
+        let (clock, metrics) = (clock.clone(), metrics.kubernetes.clone());
+        let watches = Watches::new(&server, Fed { model, form, clock, metrics })?;
+        tracing::info!(address = server.address(), "the API server is watched");
+        let (complete, listed) = oneshot::channel();
+        let stop = self.stop.clone();
+        self.servers.spawn(async move {
+            tokio::select! {
+                () = watches.run(complete) => (),
+                () = stop.cancelled() => (),
+            }
+            Ok(())
+        });
+        Ok(Some(listed))
     }
 
     /// Takes agents' streams.
@@ -212,8 +261,12 @@ impl Running {
 
     /// Reads the inventory files again. On an error everything stays as it was.
     pub async fn reload_inventory(&self) -> Result<(), BadInventoryFile> {
+        if self.inventory.is_empty() {
+            return Ok(());
+        }
         let paths = self.inventory.clone();
-        let read = tokio::task::spawn_blocking(move || inventory_file::read(&paths)).await;
+        let form = self.labels.clone();
+        let read = tokio::task::spawn_blocking(move || inventory_file::read(&paths, &form)).await;
         let inventory = read.map_err(|error| BadInventoryFile::Read {
             path: self.inventory.first().cloned().unwrap_or_default(),
             source: io::Error::other(error),

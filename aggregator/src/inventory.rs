@@ -1,18 +1,31 @@
-//! What only the API server knows: requests, limits, labels, capacities, and names by id.
+//! What only the API server knows: requests, limits, labels, capacities, owners, and names by id.
 //!
-//! A pure table of records. What feeds it (a file of LIST answers, later a watch) builds a new
-//! one and swaps it in; with no Kubernetes it stays empty and nothing is made up.
+//! A pure table of records. It is fed by a file of LIST answers, or object by object as a [`feed`]
+//! of a watch has them; each change says which nodes it touches. With no Kubernetes it stays empty
+//! and nothing is made up.
 
+pub mod feed;
+mod gone;
 mod objects;
+mod owner;
 mod quantity;
+mod shared;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-pub use objects::{BadObjects, add_list};
+use self::{feed::Kind, gone::Gone, shared::Shared};
+pub use objects::{BadObjects, LabelForm, Object, add_list};
 use tally_proto::{
     declaration::PodKey,
     metric::MetricName,
-    name::{ContainerId, ContainerName, ImageName, NamespaceName, NodeName, PodUid},
+    name::{
+        ContainerId, ContainerName, ImageName, Names, NamespaceName, NodeName, PodUid,
+        WorkloadKind, WorkloadName,
+    },
+    tick::UnixMs,
 };
 
 /// Amounts of the three resources that Heapster knows; absent where the object names none.
@@ -36,11 +49,20 @@ pub struct NodeRecord {
     /// Its externalID; empty when it has none.
     pub host_id: String,
     /// Its labels in Heapster's form.
-    pub labels: String,
+    pub labels: Arc<str>,
     /// What it has.
     pub capacity: Resources,
     /// What it can give to pods.
     pub allocatable: Resources,
+}
+
+/// What a pod belongs to: a Deployment, StatefulSet, DaemonSet, CronJob, Job or the like.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Workload {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name; its namespace is its pods'.
+    pub name: WorkloadName,
 }
 
 /// A pod as the API server knows it.
@@ -50,10 +72,27 @@ pub struct PodRecord {
     pub key: PodKey,
     /// Its uid; of a static pod, its mirror's.
     pub uid: PodUid,
+    /// Of a static pod, the uid that its node calls it by.
+    pub static_uid: Option<PodUid>,
+    /// The node that it was given to.
+    pub node: Option<NodeName>,
+    /// What it belongs to.
+    pub workload: Option<Arc<Workload>>,
     /// Its labels in Heapster's form.
-    pub labels: String,
+    pub labels: Arc<str>,
     /// Its containers in the order of its specification.
-    pub containers: Vec<ContainerRecord>,
+    pub containers: Box<[ContainerRecord]>,
+    /// Its init and debug containers: they have ids and names, and do not count.
+    pub helpers: Box<[HelperRecord]>,
+}
+
+/// An init or debug container of a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HelperRecord {
+    /// Its name.
+    pub name: ContainerName,
+    /// The runtime's id of its present life.
+    pub id: ContainerId,
 }
 
 /// A container as its pod's specification and status know it.
@@ -76,29 +115,177 @@ pub struct ContainerRecord {
 }
 
 /// All records.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Inventory {
     nodes: HashMap<NodeName, Arc<NodeRecord>>,
     pods: HashMap<PodKey, Arc<PodRecord>>,
-    keys: HashMap<PodUid, PodKey>,
+    /// By uid, static pods also by their nodes' uid.
+    pods_by_uid: HashMap<PodUid, Arc<PodRecord>>,
     namespaces: HashMap<NamespaceName, Arc<str>>,
+    /// Pods that are gone, for frames of before.
+    gone: Gone,
+    /// What many records say in the same words, each kept once.
+    names: Names,
+    labels: Shared<str>,
+    workloads: Shared<Workload>,
+}
+
+/// Who must hear of a change: frames of these nodes mean something else from now on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// These nodes.
+    pub nodes: Vec<NodeName>,
+    /// Every node that has a pod of these namespaces.
+    pub namespaces: Vec<NamespaceName>,
 }
 
 impl Inventory {
     /// Adds or replaces a node.
-    pub fn add_node(&mut self, node: NodeRecord) {
+    pub fn add_node(&mut self, node: NodeRecord) -> Touched {
+        if self.nodes.get(&node.name).is_some_and(|known| **known == node) {
+            return Touched::default();
+        }
+        let touched = Touched { nodes: vec![node.name.clone()], ..Touched::default() };
         self.nodes.insert(node.name.clone(), Arc::new(node));
+        touched
     }
 
-    /// Adds or replaces a pod.
-    pub fn add_pod(&mut self, pod: PodRecord) {
-        self.keys.insert(pod.uid.clone(), pod.key.clone());
-        self.pods.insert(pod.key.clone(), Arc::new(pod));
+    /// Removes a node; its pods stay until they are removed.
+    pub fn remove_node(&mut self, name: &NodeName) -> Touched {
+        let gone = self.nodes.remove(name).map(|node| node.name.clone());
+        Touched { nodes: gone.into_iter().collect(), ..Touched::default() }
+    }
+
+    /// Adds a pod.
+    pub fn add_pod(&mut self, pod: PodRecord) -> Touched {
+        self.add_pod_at(pod, None)
+    }
+
+    /// Adds a pod, in place of any that had its name, which is gone since `now` if it was another.
+    fn add_pod_at(&mut self, mut pod: PodRecord, now: Option<UnixMs>) -> Touched {
+        let known = self.pods.get(&pod.key).cloned();
+        if known.as_ref().is_some_and(|known| **known == pod) {
+            return Touched::default();
+        }
+        let mut touched = Touched::default();
+        if let Some(known) = known {
+            let other = now.filter(|_| known.uid != pod.uid);
+            touched = self.forget(&known, other);
+        }
+        self.share(&mut pod);
+        let pod = Arc::new(pod);
+        for uid in [Some(&pod.uid), pod.static_uid.as_ref()].into_iter().flatten() {
+            self.pods_by_uid.insert(uid.clone(), Arc::clone(&pod));
+        }
+        self.pods.insert(pod.key.clone(), Arc::clone(&pod));
+        touched.add_node(pod.node.clone());
+        touched
+    }
+
+    /// Removes a pod, unless another has its name by now.
+    fn remove_pod(&mut self, key: &PodKey, uid: &PodUid, now: UnixMs) -> Touched {
+        match self.pods.get(key).filter(|pod| pod.uid == *uid).cloned() {
+            Some(pod) => self.forget(&pod, Some(now)),
+            None => Touched::default(),
+        }
+    }
+
+    /// Takes a pod out; it is remembered as one that is gone since then.
+    fn forget(&mut self, pod: &Arc<PodRecord>, gone: Option<UnixMs>) -> Touched {
+        if let Some(gone) = gone {
+            self.gone.add(Arc::clone(pod), gone);
+        }
+        self.pods.remove(&pod.key);
+        for uid in [Some(&pod.uid), pod.static_uid.as_ref()].into_iter().flatten() {
+            // A static pod's mirror is made anew with another uid, the node's stays the same.
+            if self.pods_by_uid.get(uid).is_some_and(|known| known.key == pod.key) {
+                self.pods_by_uid.remove(uid);
+            }
+        }
+        let mut touched = Touched::default();
+        touched.add_node(pod.node.clone());
+        touched
     }
 
     /// Adds or replaces a namespace.
-    pub fn add_namespace(&mut self, name: NamespaceName, uid: Arc<str>) {
-        self.namespaces.insert(name, uid);
+    pub fn add_namespace(&mut self, name: NamespaceName, uid: Arc<str>) -> Touched {
+        if self.namespaces.get(&name) == Some(&uid) {
+            return Touched::default();
+        }
+        self.namespaces.insert(name.clone(), uid);
+        Touched { namespaces: vec![name], ..Touched::default() }
+    }
+
+    /// Removes a namespace.
+    pub fn remove_namespace(&mut self, name: &NamespaceName) -> Touched {
+        let gone = self.namespaces.remove(name).map(|_| name.clone());
+        Touched { namespaces: gone.into_iter().collect(), ..Touched::default() }
+    }
+
+    /// Removes all nodes but these.
+    fn keep_nodes(&mut self, listed: &HashSet<NodeName>) -> Touched {
+        let gone = self.nodes.keys().filter(|name| !listed.contains(*name));
+        let gone: Vec<NodeName> = gone.cloned().collect();
+        let removed = gone.iter().map(|name| self.remove_node(name));
+        removed.fold(Touched::default(), Touched::and)
+    }
+
+    /// Removes all namespaces but these.
+    fn keep_namespaces(&mut self, listed: &HashSet<NamespaceName>) -> Touched {
+        let gone = self.namespaces.keys().filter(|name| !listed.contains(*name));
+        let gone: Vec<NamespaceName> = gone.cloned().collect();
+        let removed = gone.iter().map(|name| self.remove_namespace(name));
+        removed.fold(Touched::default(), Touched::and)
+    }
+
+    /// Removes all pods but these.
+    fn keep_pods(&mut self, listed: &HashSet<PodKey>, now: UnixMs) -> Touched {
+        let gone = self.pods.values().filter(|pod| !listed.contains(&pod.key));
+        let gone: Vec<Arc<PodRecord>> = gone.cloned().collect();
+        let mut nodes = HashSet::new();
+        for pod in gone {
+            nodes.extend(self.forget(&pod, Some(now)).nodes);
+        }
+        Touched { nodes: nodes.into_iter().collect(), ..Touched::default() }
+    }
+
+    /// Takes what others say too from them.
+    fn share(&mut self, pod: &mut PodRecord) {
+        pod.key.namespace.share(&mut self.names);
+        if let Some(node) = &mut pod.node {
+            node.share(&mut self.names);
+        }
+        for container in &mut pod.containers {
+            container.name.share(&mut self.names);
+            if let Some(image) = &mut container.image {
+                image.share(&mut self.names);
+            }
+        }
+        for helper in &mut pod.helpers {
+            helper.name.share(&mut self.names);
+        }
+        self.labels.share(&mut pod.labels);
+        if let Some(workload) = &mut pod.workload {
+            self.workloads.share(workload);
+        }
+    }
+
+    /// Forgets pods that are gone for long, and words that no record says any longer; to be called
+    /// once in a while.
+    pub fn sweep(&mut self, now: UnixMs) {
+        self.gone.sweep(now);
+        self.names.sweep();
+        self.labels.sweep();
+        self.workloads.sweep();
+    }
+
+    /// How many objects of a kind are known.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Node => self.nodes.len(),
+            Kind::Namespace => self.namespaces.len(),
+            Kind::Pod => self.pods.len(),
+        }
     }
 
     /// The node of that name.
@@ -111,13 +298,41 @@ impl Inventory {
         self.pods.get(key)
     }
 
-    /// The pod of that uid.
+    /// The pod of that uid: the API server's, or of a static pod its node's.
     pub fn pod_of_uid(&self, uid: &PodUid) -> Option<&Arc<PodRecord>> {
-        self.pods.get(self.keys.get(uid)?)
+        self.pods_by_uid.get(uid)
+    }
+
+    /// The pod of that uid that was gone at some time, and since when.
+    pub fn gone_pod(&self, uid: &PodUid) -> Option<(&Arc<PodRecord>, UnixMs)> {
+        self.gone.get(uid)
     }
 
     /// The uid of a namespace.
     pub fn namespace_uid(&self, name: &NamespaceName) -> Option<&Arc<str>> {
         self.namespaces.get(name)
+    }
+}
+
+impl Touched {
+    fn add_node(&mut self, node: Option<NodeName>) {
+        let new = node.filter(|node| !self.nodes.contains(node));
+        self.nodes.extend(new);
+    }
+
+    /// With what another change touches.
+    pub fn and(mut self, other: Self) -> Self {
+        self.nodes.extend(other.nodes);
+        self.namespaces.extend(other.namespaces);
+        self
+    }
+}
+
+impl PodRecord {
+    /// The name of the container with that id, whichever kind it is.
+    pub fn container_name(&self, id: &ContainerId) -> Option<&ContainerName> {
+        let container = self.containers.iter().find(|container| container.id.as_ref() == Some(id));
+        let helper = || self.helpers.iter().find(|helper| helper.id == *id);
+        container.map(|known| &known.name).or_else(|| helper().map(|known| &known.name))
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! ingest -> admission -> model (writer: unpack; roster, schema: what it means; rollup: sums)
 //!                          \-> query -> rest
-//! inventory (what only the API server knows) -> roster
+//! kubernetes (watches) -> inventory (what only the API server knows) -> roster
 //! history (days of samples in files) -> history_command (what people do with them)
 //! ```
 
@@ -18,6 +18,7 @@ pub mod history_dir;
 pub mod ingest;
 pub mod inventory;
 pub mod journal;
+pub mod kubernetes;
 pub mod model;
 pub mod point;
 pub mod query;

@@ -12,10 +12,9 @@ pub mod writer;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use arc_swap::ArcSwap;
 use tally_proto::{
     message::{Declarations, PackedFrame, Run},
     name::NodeName,
@@ -23,13 +22,13 @@ use tally_proto::{
 };
 
 use crate::{
-    inventory::Inventory,
+    inventory::{Inventory, Touched},
     rollup::{FrameSums, progress::Progress, sums::Sums},
 };
 use directory::{Directory, SharedSums};
 use node::NodeSlot;
 use vocabulary::Vocabulary;
-use writer::{BadFrame, NodeWriter, Unpacked};
+use writer::{BadFrame, Known, NodeWriter, Unpacked};
 
 /// How many ticks a node may lag behind the newest before lists leave it out: one for a frame
 /// under way, one for a frame that was lost.
@@ -42,7 +41,9 @@ pub struct Model {
     window_ticks: usize,
     directory: RwLock<Directory>,
     cluster: Mutex<Cluster>,
-    inventory: ArcSwap<Inventory>,
+    inventory: RwLock<Inventory>,
+    /// Whether the inventory is complete: until then what was recorded of a node stands in.
+    complete: AtomicBool,
     vocabulary: Mutex<Vocabulary>,
     /// The newest tick that was recorded before this process began.
     recorded_before: AtomicU64,
@@ -86,7 +87,8 @@ impl Model {
                 sums: Sums::new(resolution, window_ticks),
                 progress: Progress::new(resolution, window_ticks),
             }),
-            inventory: ArcSwap::default(),
+            inventory: RwLock::default(),
+            complete: AtomicBool::new(true),
             vocabulary: Mutex::default(),
             recorded_before: AtomicU64::new(0),
         }
@@ -104,12 +106,47 @@ impl Model {
 
     /// Replaces what is known from the API server.
     pub fn set_inventory(&self, inventory: Inventory) {
-        self.inventory.store(Arc::new(inventory));
+        *write(&self.inventory) = inventory;
+        self.touch_all();
     }
 
-    /// What is known from the API server.
-    pub fn inventory(&self) -> Arc<Inventory> {
-        self.inventory.load_full()
+    /// Changes what is known from the API server. The nodes that are touched have it with their
+    /// next frame; the others notice nothing.
+    pub fn change_inventory<E>(
+        &self,
+        change: impl FnOnce(&mut Inventory) -> Result<Touched, E>,
+    ) -> Result<(), E> {
+        let Touched { nodes, namespaces } = change(&mut write(&self.inventory))?;
+        for node in nodes {
+            if let Some(node) = self.directory().nodes.get(&node) {
+                node.touch();
+            }
+        }
+        if !namespaces.is_empty() {
+            // A frame is taken before this or after it, so none misses what changed.
+            let has = |node: &NodeSlot| {
+                let writer = node.writer();
+                namespaces.iter().any(|namespace| writer.has_namespace(namespace))
+            };
+            self.all_nodes().iter().filter(|node| has(node)).for_each(|node| node.touch());
+        }
+        Ok(())
+    }
+
+    /// Says whether the inventory is complete. Until it is, a node has what was recorded of it
+    /// before this process began.
+    pub fn set_complete(&self, complete: bool) {
+        if self.complete.swap(complete, Ordering::AcqRel) != complete {
+            self.touch_all();
+        }
+    }
+
+    fn touch_all(&self) {
+        self.all_nodes().iter().for_each(|node| node.touch());
+    }
+
+    fn all_nodes(&self) -> Vec<Arc<NodeSlot>> {
+        self.directory().nodes.values().cloned().collect()
     }
 
     /// Where things are.
@@ -135,7 +172,6 @@ impl Model {
                 name.clone(),
                 self.resolution,
                 self.window_ticks,
-                self.inventory(),
                 recorded_to.unwrap_or(before),
             );
             Arc::new(NodeSlot::new(name.clone(), writer))
@@ -170,7 +206,11 @@ impl Model {
         now: UnixMs,
     ) -> Result<Applied, BadFrame> {
         let known = frame.sequence <= writer.recorded(run);
-        self.take(node, writer, frame, &self.inventory.load(), (!known, now))
+        let changed = node.take_touch();
+        let then = writer.known_then().filter(|_| !self.complete.load(Ordering::Acquire)).cloned();
+        let now_known = Known::Now { inventory: &self.inventory, changed };
+        let what_is_known = then.as_ref().map_or(now_known, Known::Then);
+        self.take(node, writer, frame, &what_is_known, (!known, now))
     }
 
     /// Takes a frame of the past: with what was known of its pods then. One that does not count
@@ -183,7 +223,7 @@ impl Model {
         known: &Arc<Inventory>,
         counts: bool,
     ) -> Result<Applied, BadFrame> {
-        self.take(node, writer, frame, known, (counts, frame.tick.unix_ms()))
+        self.take(node, writer, frame, &Known::Then(known), (counts, frame.tick.unix_ms()))
     }
 
     fn take(
@@ -191,7 +231,7 @@ impl Model {
         node: &Arc<NodeSlot>,
         writer: &mut NodeWriter,
         frame: &PackedFrame,
-        inventory: &Arc<Inventory>,
+        known: &Known<'_>,
         (may_count, now): (bool, UnixMs),
     ) -> Result<Applied, BadFrame> {
         let newest = self.cluster().progress.newest().max(Some(frame.tick)).unwrap_or(frame.tick);
@@ -200,7 +240,7 @@ impl Model {
         // A frame older than the window has no place in the live model.
         let too_old = frame.tick < oldest;
         let counts = !duplicate && !too_old;
-        let unpacked = writer.unpack(frame, inventory, counts)?;
+        let unpacked = writer.unpack(frame, known, counts)?;
         let new_schema = unpacked.new_schema;
         let namespaces =
             new_schema.then(|| self.change_roster(node, writer, &unpacked, frame.tick));
@@ -271,10 +311,10 @@ impl Model {
         let newest = self.cluster().progress.newest();
         if let Some(newest) = newest {
             write(&self.directory).sweep(self.oldest(newest));
+            write(&self.inventory).sweep(newest.unix_ms());
         }
         lock(&self.vocabulary).sweep();
-        let nodes: Vec<Arc<NodeSlot>> = self.directory().nodes.values().cloned().collect();
-        nodes.iter().map(|node| node.entities()).sum()
+        self.all_nodes().iter().map(|node| node.entities()).sum()
     }
 }
 

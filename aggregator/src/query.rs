@@ -7,6 +7,7 @@ mod key_list;
 mod names;
 pub mod past;
 mod sums;
+mod workloads;
 
 use std::{
     collections::BTreeSet,
@@ -18,14 +19,19 @@ use bytes::Bytes;
 use tally_proto::{
     entity::Entity,
     metric::{Labels, MetricName},
-    name::{ContainerName, NamespaceName, NodeName, PodName},
+    name::{ContainerName, NamespaceName, NodeName, PodName, WorkloadKind, WorkloadName},
     tick::Tick,
 };
 
-use self::key_list::{KeyList, Present};
+pub use self::workloads::WorkloadKey;
+use self::{
+    key_list::{KeyList, Present},
+    workloads::Members,
+};
 pub use crate::point::{Point, Value};
 use crate::{
     declared::MetricKey,
+    inventory::Workload,
     model::{self, Model, directory::Namespace, node::NodeSlot, past::View},
 };
 
@@ -184,6 +190,58 @@ impl Queries {
                 merged(series.collect())
             }
         }
+    }
+
+    /// Kinds of the workloads that have a pod of a namespace in recent frames, sorted.
+    pub fn workload_kinds(&self, namespace: &str) -> Vec<WorkloadKind> {
+        let kinds = self.present_workloads(namespace).into_iter();
+        let mut kinds: Vec<WorkloadKind> = kinds.map(|workload| workload.kind.clone()).collect();
+        kinds.dedup();
+        kinds
+    }
+
+    /// Workloads of a kind that have a pod of a namespace in recent frames, sorted.
+    pub fn workloads(&self, namespace: &str, kind: &str) -> Vec<WorkloadName> {
+        let all = self.present_workloads(namespace).into_iter();
+        all.filter(|workload| *workload.kind == *kind).map(|found| found.name.clone()).collect()
+    }
+
+    fn present_workloads(&self, name: &str) -> BTreeSet<Arc<Workload>> {
+        let namespace = self.namespace(name);
+        let present = |found: Arc<Namespace>| workloads::present(&found, name, self.recent_since());
+        namespace.map(present).unwrap_or_default()
+    }
+
+    /// Names of the metrics that a workload has in the window, sorted.
+    pub fn workload_metric_names(&self, key: &WorkloadKey) -> Vec<MetricName> {
+        let Some(range) = self.closed(TickRange::ALL) else { return Vec::new() };
+        let members = self.namespace(&key.namespace).map(|found| Members::of(key, &found));
+        members.map(|pods| pods.metric_names(range).into_iter().collect()).unwrap_or_default()
+    }
+
+    /// The sums over a workload's pods, ascending by time, of closed ticks; empty when the workload
+    /// is unknown, or the metric is none that is summed.
+    pub fn workload_series(
+        &self,
+        key: &WorkloadKey,
+        metric: &str,
+        labels: &Labels,
+        range: TickRange,
+    ) -> Vec<Point> {
+        let metric = MetricName::parse(metric).ok().filter(|_| labels.is_empty());
+        let members = self.namespace(&key.namespace).map(|found| Members::of(key, &found));
+        match (metric, members, self.closed(range)) {
+            (Some(metric), Some(pods), Some(range)) => pods.series(&MetricKey::of(&metric), range),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The part of a range that is closed and in the window.
+    fn closed(&self, range: TickRange) -> Option<TickRange> {
+        let cluster = self.model.cluster();
+        let (newest, closed) = (cluster.progress.newest()?, cluster.progress.closed()?);
+        let first = range.first.max(self.model.oldest(newest));
+        Some(TickRange { first, last: range.last.min(closed) })
     }
 
     /// `metric-export`: the JSON array of every entity of the newest frames, in pieces of about

@@ -155,11 +155,16 @@ impl Rest {
     fn readyz(&self) -> Response {
         let archive = self.0.archive.as_ref();
         match archive.and_then(|archive| archive.missing()).or_else(|| self.missing()) {
-            // Reads work and frames are taken while the disk refuses, so this stays ready.
-            None => match archive.and_then(|archive| archive.fault()) {
-                None => answer::text(StatusCode::OK, "ok"),
-                Some(fault) => answer::text(StatusCode::OK, format!("ok\n{fault}")),
-            },
+            // Reads work and frames are taken while the disk refuses or the API server is away, so
+            // this stays ready.
+            None => {
+                let fault = archive.and_then(|archive| archive.fault());
+                let away = self.0.metrics.kubernetes.is_away().then_some(health::AWAY);
+                let faults = fault.as_deref().into_iter().chain(away);
+                let lines: String = faults.flat_map(|fault| ["\n", fault.trim_end()]).collect();
+                let end = if lines.is_empty() { "" } else { "\n" };
+                answer::text(StatusCode::OK, format!("ok{lines}{end}"))
+            }
             Some(missing) => answer::text(StatusCode::SERVICE_UNAVAILABLE, missing),
         }
     }

@@ -27,6 +27,24 @@ pub struct Roster {
     pub pods: Vec<Pod>,
     /// Its free containers, sorted by name.
     pub free_containers: Vec<FreeContainer>,
+    /// Frames of which time it is of, as far as pods that are gone are concerned.
+    pub valid: Validity,
+}
+
+/// From when to when a roster is of a node's frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Validity {
+    /// The last of its pods that is gone was gone since then.
+    pub from: Option<UnixMs>,
+    /// The first of its pods that will be gone is gone from then on.
+    pub until: Option<UnixMs>,
+}
+
+impl Validity {
+    /// Whether frames of that time have this roster.
+    pub fn contains(&self, at: UnixMs) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
+    }
 }
 
 /// A pod with a name.
@@ -80,15 +98,16 @@ impl Pod {
 }
 
 impl Roster {
-    /// Brings together what rows a frame has, what they are, and what the inventory knows.
+    /// Brings together what rows a frame has, what they are, and what the inventory knows of the
+    /// frame's time.
     pub fn new(
         node: &NodeName,
         rows: &[EntityNumber],
         declarations: &Declarations,
-        inventory: &Inventory,
+        (inventory, at): (&Inventory, UnixMs),
     ) -> Self {
-        let (pods, free) = (BTreeMap::new(), BTreeMap::new());
-        let mut building = Building { inventory, declarations, pods, free };
+        let (pods, free, valid) = (BTreeMap::new(), BTreeMap::new(), Validity::default());
+        let mut building = Building { inventory, at, declarations, pods, free, valid };
         let mut own = None;
         let declared =
             || rows.iter().filter_map(|number| Some((*number, declarations.entity(*number)?)));
@@ -116,6 +135,7 @@ impl Roster {
                 .map(|pod| with_specified_containers(pod, declarations))
                 .collect(),
             free_containers: building.free.into_values().collect(),
+            valid: building.valid,
         }
     }
 
@@ -141,14 +161,28 @@ impl Roster {
 
 struct Building<'a> {
     inventory: &'a Inventory,
+    at: UnixMs,
+    valid: Validity,
     declarations: &'a Declarations,
     pods: BTreeMap<PodKey, Pod>,
     free: BTreeMap<ContainerName, FreeContainer>,
 }
 
-impl Building<'_> {
+impl<'a> Building<'a> {
     fn start(&self, row: EntityNumber) -> Option<UnixMs> {
         self.declarations.start(row)
+    }
+
+    /// The pod of that uid that was there then, and is gone by now.
+    fn gone_pod(&mut self, uid: &PodUid) -> Option<&'a Arc<PodRecord>> {
+        let (pod, gone) = self.inventory.gone_pod(uid)?;
+        if self.at < gone {
+            self.valid.until = Some(self.valid.until.map_or(gone, |until| until.min(gone)));
+            Some(pod)
+        } else {
+            self.valid.from = self.valid.from.max(Some(gone));
+            None
+        }
     }
 
     fn add_pod(
@@ -158,7 +192,7 @@ impl Building<'_> {
         key: Option<&PodKey>,
         path: Option<&CgroupPath>,
     ) {
-        let by_uid = self.inventory.pod_of_uid(uid);
+        let by_uid = self.inventory.pod_of_uid(uid).or_else(|| self.gone_pod(uid));
         let Some(key) = key.or(by_uid.map(|record| &record.key)) else {
             return self.add_free((row, life), None, path);
         };
@@ -193,7 +227,10 @@ impl Building<'_> {
                 (None, None) => false,
             });
             let known = record.and_then(|place| records.get(place));
-            let name = name.clone().or_else(|| known.map(|record| record.name.clone()))?;
+            let known = known.map(|record| &record.name);
+            // Init and debug containers are not among those that the specification counts.
+            let helper = || owner.record.as_ref()?.container_name(id.as_ref()?);
+            let name = name.as_ref().or(known).or_else(helper)?.clone();
             let record = record.and_then(|place| u32::try_from(place).ok());
             Some((owner, PodContainer { name, row: Some(row), record }))
         });

@@ -131,6 +131,66 @@ impl ArchiveMetrics {
     }
 }
 
+/// What of the API server is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WatchedKind {
+    /// `node`, `namespace` or `pod`.
+    pub kind: &'static str,
+}
+
+/// What the API server says. Nothing is counted without one.
+#[derive(Clone, Debug, Default)]
+pub struct Kubernetes {
+    /// Whether the API server answered last when it was asked.
+    pub watch_ok: Family<WatchedKind, Gauge>,
+    /// How often a watch broke off or could not begin.
+    pub watch_faults: Family<WatchedKind, Counter>,
+    /// Lists that were complete: the first, and one after each time that a watch had expired.
+    pub lists: Family<WatchedKind, Counter>,
+    /// What was said.
+    pub events: Family<WatchedKind, Counter>,
+    /// Objects that are known.
+    pub objects: Family<WatchedKind, Gauge>,
+    /// Objects that were not understood, and left as they were.
+    pub objects_refused: Family<WatchedKind, Counter>,
+}
+
+impl Kubernetes {
+    /// Whether any watch had no answer when it was last asked for one.
+    pub fn is_away(&self) -> bool {
+        ["namespace", "node", "pod"].iter().any(|kind| {
+            let ok = self.watch_ok.get(&WatchedKind { kind });
+            ok.is_some_and(|ok| ok.get() == 0)
+        })
+    }
+
+    fn register(&self, all: &mut Registry) {
+        let all = all.sub_registry_with_prefix("kubernetes");
+        all.register(
+            "watch_ok",
+            "1 while the API server answers; 0 while it is away, and what it said last stands",
+            self.watch_ok.clone(),
+        );
+        all.register(
+            "watch_faults",
+            "Times that a watch of the API server broke off or could not begin",
+            self.watch_faults.clone(),
+        );
+        all.register(
+            "lists",
+            "Complete lists: the first, and one for each time that a watch had expired",
+            self.lists.clone(),
+        );
+        all.register("events", "What the API server said", self.events.clone());
+        all.register("objects", "Objects of the API server that are known", self.objects.clone());
+        all.register(
+            "objects_refused",
+            "Objects of the API server that were not understood",
+            self.objects_refused.clone(),
+        );
+    }
+}
+
 /// What is asked of history.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryCounts {
@@ -184,6 +244,8 @@ pub struct SelfMetrics {
     pub exports_cut_off: Counter,
     /// Questions to history.
     pub history: HistoryCounts,
+    /// What the API server says.
+    pub kubernetes: Kubernetes,
 }
 
 impl Default for SelfMetrics {
@@ -209,6 +271,7 @@ impl Default for SelfMetrics {
             http_connections_broken: Counter::default(),
             exports_cut_off: Counter::default(),
             history: HistoryCounts::default(),
+            kubernetes: Kubernetes::default(),
         }
     }
 }
@@ -221,6 +284,7 @@ impl SelfMetrics {
         self.register_streams(all);
         self.register_http(all);
         self.history.register(all);
+        self.kubernetes.register(all);
         self.archive.register(all);
     }
 

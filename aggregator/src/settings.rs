@@ -18,6 +18,7 @@ use crate::{
     history::store::Retention,
     history_command::HistoryFlags,
     history_dir::default_history_dir,
+    inventory::LabelForm,
     telemetry::{self, LogFormat},
 };
 
@@ -92,9 +93,34 @@ pub struct Flags {
     pub history_max_bytes: String,
 
     /// File with a Kubernetes LIST answer of nodes, pods or namespaces in JSON; repeatable (in the
-    /// environment: separated by commas). Read at the start and again on SIGHUP
+    /// environment: separated by commas). Read at the start and again on SIGHUP, instead of an API
+    /// server
     #[arg(long, value_name = "FILE", env = "TALLY_AGGREGATOR_INVENTORY", value_delimiter = ',')]
     pub inventory: Vec<PathBuf>,
+
+    /// Watch the API server that this kubeconfig file names. Not set: within Kubernetes the one of
+    /// the pod's service account, outside none
+    #[arg(long, value_name = "FILE", env = "TALLY_AGGREGATOR_KUBECONFIG")]
+    #[arg(conflicts_with = "inventory")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Watch no API server, not even within Kubernetes
+    #[arg(long, env = "TALLY_AGGREGATOR_NO_KUBERNETES", conflicts_with = "kubeconfig")]
+    pub no_kubernetes: bool,
+
+    /// What stands between two Kubernetes labels where they are one text
+    #[arg(long, value_name = "TEXT", env = "TALLY_AGGREGATOR_LABEL_SEPARATOR")]
+    #[arg(default_value = ",")]
+    pub label_separator: String,
+
+    /// Kubernetes label to leave out there (repeatable; in the environment: separated by commas)
+    #[arg(
+        long,
+        value_name = "LABEL",
+        env = "TALLY_AGGREGATOR_IGNORE_LABEL",
+        value_delimiter = ','
+    )]
+    pub ignore_label: Vec<String>,
 
     /// Agents' streams open at once; more are refused
     #[arg(long, value_name = "N", env = "TALLY_AGGREGATOR_MAX_STREAMS", default_value = "6000")]
@@ -154,12 +180,27 @@ pub struct Settings {
     pub history: Option<HistorySettings>,
     /// Files of LIST answers.
     pub inventory: Vec<PathBuf>,
+    /// Which API server is watched.
+    pub kubernetes: ApiServer,
+    /// How labels become one text.
+    pub labels: LabelForm,
     /// Streams open at once.
     pub max_streams: usize,
     /// Entities of one node.
     pub max_entities_per_node: u32,
     /// How far a frame may be ahead of this clock.
     pub max_clock_skew: Duration,
+}
+
+/// Which API server is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiServer {
+    /// None.
+    None,
+    /// That of the Kubernetes we run in; none where we do not.
+    Own,
+    /// The one that a kubeconfig file names.
+    Kubeconfig(PathBuf),
 }
 
 /// History on disk.
@@ -226,6 +267,11 @@ impl Settings {
             model_window: faults.collect("--model-window", window, Duration::ZERO),
             history,
             inventory: flags.inventory.clone(),
+            kubernetes: flags.api_server(),
+            labels: LabelForm {
+                separator: flags.label_separator.clone(),
+                ignored: flags.ignore_label.iter().cloned().collect(),
+            },
             max_streams: faults.collect(
                 "--max-streams",
                 count(&flags.max_streams, STREAMS_MOST),
@@ -247,6 +293,15 @@ impl Settings {
 }
 
 impl Flags {
+    /// Files are read instead of what an API server says, and not beside it.
+    fn api_server(&self) -> ApiServer {
+        match &self.kubeconfig {
+            Some(file) => ApiServer::Kubeconfig(file.clone()),
+            None if self.no_kubernetes || !self.inventory.is_empty() => ApiServer::None,
+            None => ApiServer::Own,
+        }
+    }
+
     /// Where history is kept; `None` for nowhere.
     fn history_directory(&self) -> Option<Result<PathBuf, String>> {
         if self.no_history {
@@ -425,6 +480,28 @@ mod tests {
         assert_eq!(wide.grpc_listen, "[::]:8083".parse().unwrap());
         let local = check(&["--grpc-listen", "localhost:1", "--rest-listen", "[::1]:2"]).unwrap();
         assert_eq!(local.grpc_listen, "127.0.0.1:1".parse().unwrap());
+    }
+
+    #[test]
+    fn an_api_server_is_watched_unless_files_stand_in_or_none_is_wanted() {
+        let watched = |arguments: &[&str]| check(arguments).unwrap().kubernetes;
+        assert_eq!(watched(&[]), ApiServer::Own);
+        assert_eq!(watched(&["--kubeconfig", "/k"]), ApiServer::Kubeconfig("/k".into()));
+        assert_eq!(watched(&["--no-kubernetes"]), ApiServer::None);
+        assert_eq!(watched(&["--inventory", "/pods.json"]), ApiServer::None);
+        for other in [&["--no-kubernetes"][..], &["--inventory", "/pods.json"]] {
+            let arguments = ["tally-aggregator", "--kubeconfig", "/k"].iter().chain(other);
+            assert!(Flags::try_parse_from(arguments).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn labels_are_joined_by_commas_unless_told_otherwise() {
+        assert_eq!(check(&[]).unwrap().labels, LabelForm::default());
+        let flags = ["--label-separator", ";", "--ignore-label", "a", "--ignore-label", "b,c"];
+        let form = check(&flags).unwrap().labels;
+        assert_eq!(form.separator, ";");
+        assert_eq!(form.ignored, ["a", "b", "c"].map(str::to_owned).into());
     }
 
     #[test]

@@ -15,9 +15,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// Each of their faults is told again and again, and ours are told once.
+const SILENT: &str = "kube_client=off,kube_runtime=off";
+
 /// Reads what to log.
 pub fn filter(text: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(text)
+    // What is said later of the same part wins.
+    EnvFilter::try_new(format!("{SILENT},{text}"))
 }
 
 /// Sends logs to standard error, in `format`, as far as `filter` lets them through.
@@ -34,8 +38,12 @@ pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        // Some libraries' errors say their causes themselves.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text
@@ -48,6 +56,16 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read it")]
     struct Outer(#[source] std::fmt::Error);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot have it: {0}")]
+    struct Talkative(#[source] Outer);
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let text = chain(&Talkative(Outer(std::fmt::Error)));
+        assert_eq!(text, format!("cannot have it: cannot read it: {}", std::fmt::Error));
+    }
 
     #[test]
     fn a_chain_has_every_cause_once() {

@@ -197,8 +197,12 @@ fn inventory() -> Inventory {
     inventory.add_pod(PodRecord {
         key,
         uid: PodUid::parse("a").unwrap(),
-        labels: "app:a,tier:\"x\"".to_owned(),
-        containers: vec![container("main", Some(500)), container("stub", Some(20))],
+        static_uid: None,
+        node: None,
+        workload: None,
+        labels: "app:a,tier:\"x\"".into(),
+        containers: Box::new([container("main", Some(500)), container("stub", Some(20))]),
+        helpers: Box::default(),
     });
     inventory
 }

@@ -127,6 +127,10 @@ names! {
     CgroupPath: PATH_BYTES;
     /// An image, as the runtime or the pod's specification names it.
     ImageName: IMAGE_BYTES;
+    /// Kind of what owns pods, in small letters: `deployment`.
+    WorkloadKind: NAME_BYTES;
+    /// Name of what owns pods.
+    WorkloadName: NAME_BYTES;
 }
 
 #[cfg(test)]

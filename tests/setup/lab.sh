@@ -55,7 +55,8 @@ apt_install() {
 }
 
 # Points apt at other Debian suites without touching the machine's own configuration.
-# After this, `apt-get download` and `apt-cache` see bullseye, bookworm, trixie and sid.
+# After this, `apt-get download` and `apt-cache` see bullseye, bookworm, trixie and sid, and
+# `apt-get source` sees bookworm.
 use_other_suites() {
     local dir=$TALLY_LAB/apt mirror suite
     command -v apt-get >/dev/null || skip "no apt-get here"
@@ -63,9 +64,14 @@ use_other_suites() {
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n 1)
     [ -n "$mirror" ] || skip "apt knows no Debian mirror: is this a Debian machine, and was apt-get update run?"
     mkdir -p "$dir/lists/partial"
-    for suite in bullseye bookworm trixie sid; do
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
-    done >"$dir/sources.list"
+    {
+        for suite in bullseye bookworm trixie sid; do
+            echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+        done
+        echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bookworm main"
+    } >"$dir/sources.list.new"
+    if ! cmp -s "$dir/sources.list.new" "$dir/sources.list"; then rm -f "$dir/updated"; fi
+    mv "$dir/sources.list.new" "$dir/sources.list"
     cat >"$dir/apt.conf" <<CONF
 Dir::Etc::SourceList "$dir/sources.list";
 Dir::Etc::SourceParts "-";

@@ -5,5 +5,6 @@ pub mod faults;
 pub mod golden;
 pub mod history;
 pub mod known_loads;
+pub mod known_objects;
 pub mod partition;
 pub mod swarm;

@@ -20,7 +20,8 @@ use tally_aggregator::{
     app::{self, Running},
     clock::{Clock, Now},
     history::store::Retention,
-    settings::{HistorySettings, Settings},
+    inventory::LabelForm,
+    settings::{ApiServer, HistorySettings, Settings},
 };
 use tally_proto::tick::{Resolution, Tick, UnixMs};
 use tally_tests::golden::{
@@ -150,6 +151,8 @@ fn settings(folder: &Path, scrapes: &[Scrape], history: &Path) -> anyhow::Result
         model_window: Duration::from_secs(15 * 60),
         history: Some(HistorySettings { directory: history.to_owned(), retention: KEPT }),
         inventory: lists.iter().map(|list| inputs.join(list)).collect(),
+        kubernetes: ApiServer::None,
+        labels: LabelForm::default(),
         max_streams: 100,
         max_entities_per_node: 1_000,
         max_clock_skew: Duration::from_secs(60),

@@ -60,7 +60,7 @@ const PACKAGES: &[Package] = &[
             &["history", "model"],
             &["journal"],
             &["archive"],
-            &["query", "ingest", "history_command"],
+            &["query", "ingest", "history_command", "kubernetes"],
             &["settings"],
             &["rest"],
             &["app"],

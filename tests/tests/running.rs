@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use tally_aggregator::{
     app::{self, Running, StartError},
     clock::{Clock, Now},
-    settings::Settings,
+    inventory::LabelForm,
+    settings::{ApiServer, Settings},
 };
 use tally_proto::tick::{Resolution, Tick, UnixMs};
 use tally_tests::golden::{
@@ -40,6 +41,8 @@ fn settings() -> Settings {
         model_window: Duration::from_secs(900),
         history: None,
         inventory: Vec::new(),
+        kubernetes: ApiServer::None,
+        labels: LabelForm::default(),
         max_streams: 10,
         max_entities_per_node: 100,
         max_clock_skew: Duration::from_secs(60),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::inventory::{BadObjects, Inventory, add_list};
+use crate::inventory::{BadObjects, Inventory, LabelForm, add_list};
 
 /// A pod's object has some 5 KiB, so this is more than 150,000 pods need.
 const FILE_BYTES: u64 = 2 << 30;
@@ -32,13 +32,13 @@ pub enum BadInventoryFile {
     },
 }
 
-/// The records of all files together.
-pub fn read(paths: &[PathBuf]) -> Result<Inventory, BadInventoryFile> {
+/// The records of all files together, with labels joined as `form` says.
+pub fn read(paths: &[PathBuf], form: &LabelForm) -> Result<Inventory, BadInventoryFile> {
     let mut inventory = Inventory::default();
     for path in paths {
         let json =
             text(path).map_err(|source| BadInventoryFile::Read { path: path.clone(), source })?;
-        add_list(&mut inventory, &json)
+        add_list(&mut inventory, &json, form)
             .map_err(|source| BadInventoryFile::Objects { path: path.clone(), source })?;
     }
     Ok(inventory)
@@ -62,11 +62,12 @@ mod tests {
 
     #[test]
     fn a_fault_names_the_file() {
-        let error = read(&["/nonexistent/pods.json".into()]).expect_err("no such file");
+        let form = LabelForm::default();
+        let error = read(&["/nonexistent/pods.json".into()], &form).expect_err("no such file");
         assert!(
             chain(&error).starts_with("cannot read the inventory file /nonexistent/pods.json: ")
         );
-        let error = read(&["/proc/version".into()]).expect_err("no JSON");
+        let error = read(&["/proc/version".into()], &form).expect_err("no JSON");
         assert!(
             chain(&error).starts_with("the inventory file /proc/version holds no usable list: ")
         );

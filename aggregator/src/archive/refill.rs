@@ -145,7 +145,7 @@ impl Replayed {
                 None
             }
             Entry::Known(known) => {
-                self.known = Arc::new(known);
+                self.known = known;
                 None
             }
             Entry::Base(frame) => {

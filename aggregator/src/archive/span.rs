@@ -23,7 +23,7 @@ use crate::{
     journal::entry::Standing,
     model::{
         vocabulary::Vocabulary,
-        writer::{BadFrame, Before, NodeWriter},
+        writer::{BadFrame, Before, Known, NodeWriter},
     },
     point::Reading,
     recipe::Cell,
@@ -73,7 +73,7 @@ impl Span {
     /// No frames.
     pub(super) fn new(node: NodeName, resolution: Resolution) -> Self {
         let known = Arc::new(Inventory::default());
-        let writer = NodeWriter::new(node.clone(), resolution, 1, Arc::clone(&known), Tick(0));
+        let writer = NodeWriter::new(node.clone(), resolution, 1, Tick(0));
         Self {
             node,
             writer,
@@ -99,13 +99,13 @@ impl Span {
     }
 
     /// Takes what the API server knew from here on.
-    pub(super) fn know(&mut self, known: Inventory) {
-        self.known = Arc::new(known);
+    pub(super) fn know(&mut self, known: Arc<Inventory>) {
+        self.known = known;
     }
 
     /// Takes the values that the next frame goes on from.
     pub(super) fn base(&mut self, frame: &PackedFrame) -> Result<(), BadFrame> {
-        let unpacked = self.writer.unpack(frame, &self.known, false)?;
+        let unpacked = self.writer.unpack(frame, &Known::Then(&self.known), false)?;
         self.writer.finish(frame, unpacked, None, (false, THEN));
         self.is_open = false;
         Ok(())
@@ -119,7 +119,7 @@ impl Span {
         standing: Standing,
         kept: &mut Kept,
     ) -> Result<Option<Part>, FrameError> {
-        let mut unpacked = self.writer.unpack(frame, &self.known, false)?;
+        let mut unpacked = self.writer.unpack(frame, &Known::Then(&self.known), false)?;
         let schema = Arc::clone(&unpacked.schema);
         let is_counted = match standing {
             Standing::Step => true,

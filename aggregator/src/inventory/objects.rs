@@ -1,12 +1,16 @@
-//! Kubernetes LIST answers to records. Only the fields that Tally uses are read; anything else
-//! in the objects is skipped.
+//! Kubernetes objects and LIST answers to records. Only the fields that Tally uses are read;
+//! anything else in the objects is skipped.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Deserialize;
 
 use super::{
-    ContainerRecord, Inventory, NodeRecord, PodRecord, Resources,
+    ContainerRecord, HelperRecord, Inventory, NodeRecord, PodRecord, Resources,
+    owner::{self, OwnerReference},
     quantity::{BadQuantity, thousandths, units},
 };
 use tally_proto::{
@@ -15,7 +19,26 @@ use tally_proto::{
     name::{
         BadName, ContainerId, ContainerName, ImageName, NamespaceName, NodeName, PodName, PodUid,
     },
+    tick::UnixMs,
 };
+
+/// What a static pod's mirror says of the uid that the node calls the pod by.
+const STATIC_UID: &str = "kubernetes.io/config.mirror";
+
+/// How labels are joined to one text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelForm {
+    /// What stands between two labels.
+    pub separator: String,
+    /// Labels that are left out.
+    pub ignored: BTreeSet<String>,
+}
+
+impl Default for LabelForm {
+    fn default() -> Self {
+        Self { separator: ",".to_owned(), ignored: BTreeSet::new() }
+    }
+}
 
 /// A LIST answer that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +76,9 @@ struct List {
     items: Vec<serde_json::Value>,
 }
 
-#[derive(Deserialize)]
-struct Object {
+/// A node, a pod or a namespace, as far as it is used.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Object {
     metadata: Metadata,
     #[serde(default)]
     spec: Spec,
@@ -62,7 +86,8 @@ struct Object {
     status: Status,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Metadata {
     name: String,
     #[serde(default)]
@@ -70,18 +95,34 @@ struct Metadata {
     #[serde(default)]
     uid: String,
     #[serde(default)]
+    resource_version: String,
+    #[serde(default)]
+    creation_timestamp: Option<jiff::Timestamp>,
+    #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: Annotations,
+    #[serde(default)]
+    owner_references: Vec<OwnerReference>,
 }
 
-#[derive(Default, Deserialize)]
+/// Annotations may be hundreds of kilobytes, so only what is used is kept of them.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct Annotations {
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    static_uid: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
+    node_name: String,
     containers: Vec<Container>,
     #[serde(rename = "externalID")]
     external_id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Container {
     name: String,
     #[serde(default)]
@@ -90,30 +131,32 @@ struct Container {
     resources: Requirements,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Requirements {
     requests: BTreeMap<String, String>,
     limits: BTreeMap<String, String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     container_statuses: Vec<ContainerStatus>,
+    init_container_statuses: Vec<ContainerStatus>,
+    ephemeral_container_statuses: Vec<ContainerStatus>,
     capacity: BTreeMap<String, String>,
     allocatable: BTreeMap<String, String>,
     addresses: Vec<Address>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Address {
     #[serde(rename = "type")]
     kind: String,
     address: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ContainerStatus {
     name: String,
@@ -124,63 +167,108 @@ struct ContainerStatus {
 }
 
 /// Reads one LIST answer (`NodeList`, `PodList` or `NamespaceList`) into `inventory`.
-pub fn add_list(inventory: &mut Inventory, json: &str) -> Result<(), BadObjects> {
+pub fn add_list(inventory: &mut Inventory, json: &str, form: &LabelForm) -> Result<(), BadObjects> {
     let list: List = serde_json::from_str(json)?;
     for item in list.items {
         let object: Object = serde_json::from_value(item)?;
         match list.kind.as_str() {
-            "NodeList" => inventory.add_node(node(&object)?),
-            "PodList" => inventory.add_pod(pod(&object)?),
-            "NamespaceList" => inventory.add_namespace(
-                named("metadata.name", &object, NamespaceName::parse(&object.metadata.name))?,
-                object.metadata.uid.as_str().into(),
-            ),
+            "NodeList" => inventory.add_node(object.node(form)?),
+            "PodList" => inventory.add_pod(object.pod(form)?),
+            "NamespaceList" => {
+                let (name, uid) = object.namespace()?;
+                inventory.add_namespace(name, uid)
+            }
             kind => return Err(BadObjects::Kind(kind.to_owned())),
-        }
+        };
     }
     Ok(())
 }
 
-fn node(object: &Object) -> Result<NodeRecord, BadObjects> {
-    let hostname = object.status.addresses.iter().rfind(|address| address.kind == "Hostname");
-    Ok(NodeRecord {
-        name: named("metadata.name", object, NodeName::parse(&object.metadata.name))?,
-        hostname: hostname.map_or(&object.metadata.name, |found| &found.address).clone(),
-        host_id: object.spec.external_id.clone(),
-        labels: labels(&object.metadata.labels),
-        capacity: resources(object, &object.status.capacity)?,
-        allocatable: resources(object, &object.status.allocatable)?,
-    })
+impl Object {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+
+    /// Which version of it this is.
+    pub fn resource_version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+
+    /// Its name, as a node's.
+    pub fn node_name(&self) -> Result<NodeName, BadObjects> {
+        named("metadata.name", self, NodeName::parse(&self.metadata.name))
+    }
+
+    /// What it says as a node.
+    pub fn node(&self, form: &LabelForm) -> Result<NodeRecord, BadObjects> {
+        let hostname = self.status.addresses.iter().rfind(|address| address.kind == "Hostname");
+        Ok(NodeRecord {
+            name: self.node_name()?,
+            hostname: hostname.map_or(&self.metadata.name, |found| &found.address).clone(),
+            host_id: self.spec.external_id.clone(),
+            labels: labels(&self.metadata.labels, form),
+            capacity: resources(self, &self.status.capacity)?,
+            allocatable: resources(self, &self.status.allocatable)?,
+        })
+    }
+
+    /// Its name and uid, as a namespace's.
+    pub fn namespace(&self) -> Result<(NamespaceName, Arc<str>), BadObjects> {
+        let name = named("metadata.name", self, NamespaceName::parse(&self.metadata.name))?;
+        Ok((name, self.metadata.uid.as_str().into()))
+    }
+
+    /// Its names and uid, as a pod's.
+    pub fn pod_key(&self) -> Result<(PodKey, PodUid), BadObjects> {
+        let Metadata { name, namespace, uid, .. } = &self.metadata;
+        let namespace = named("metadata.namespace", self, NamespaceName::parse(namespace))?;
+        let name = named("metadata.name", self, PodName::parse(name))?;
+        Ok((PodKey { namespace, name }, named("metadata.uid", self, PodUid::parse(uid))?))
+    }
+
+    /// What it says as a pod.
+    pub fn pod(&self, form: &LabelForm) -> Result<PodRecord, BadObjects> {
+        let (key, uid) = self.pod_key()?;
+        let Metadata { labels: own, annotations, owner_references, .. } = &self.metadata;
+        let static_uid = annotations.static_uid.as_deref().map(PodUid::parse).transpose();
+        let created = self.metadata.creation_timestamp;
+        let created = created.map(|created| UnixMs(created.as_millisecond()));
+        let workload = owner::workload(owner_references, own, created);
+        let containers = self.spec.containers.iter().map(|spec| container(self, spec));
+        Ok(PodRecord {
+            key,
+            uid,
+            static_uid: named(STATIC_UID, self, static_uid)?,
+            node: named("spec.nodeName", self, NodeName::parse_optional(&self.spec.node_name))?,
+            workload: named("metadata.ownerReferences", self, workload)?,
+            labels: labels(own, form),
+            containers: containers.collect::<Result<_, _>>()?,
+            helpers: helpers(&self.status),
+        })
+    }
 }
 
-fn pod(object: &Object) -> Result<PodRecord, BadObjects> {
-    let metadata = &object.metadata;
-    Ok(PodRecord {
-        key: PodKey {
-            namespace: named(
-                "metadata.namespace",
-                object,
-                NamespaceName::parse(&metadata.namespace),
-            )?,
-            name: named("metadata.name", object, PodName::parse(&metadata.name))?,
-        },
-        uid: named("metadata.uid", object, PodUid::parse(&metadata.uid))?,
-        labels: labels(&metadata.labels),
-        containers: object
-            .spec
-            .containers
-            .iter()
-            .map(|spec| container(object, spec))
-            .collect::<Result<_, _>>()?,
-    })
+/// Init and debug containers that have begun.
+fn helpers(status: &Status) -> Box<[HelperRecord]> {
+    let all = status.init_container_statuses.iter().chain(&status.ephemeral_container_statuses);
+    let named = all.filter_map(|status| {
+        let name = ContainerName::parse(&status.name).ok()?;
+        Some(HelperRecord { name, id: status.id()? })
+    });
+    named.collect()
+}
+
+impl ContainerStatus {
+    /// `containerd://0123…`: the runtime's name stands before the id.
+    fn id(&self) -> Option<ContainerId> {
+        let (_, id) = self.container_id.split_once("://")?;
+        ContainerId::parse(id).ok()
+    }
 }
 
 fn container(object: &Object, spec: &Container) -> Result<ContainerRecord, BadObjects> {
     let status = object.status.container_statuses.iter().find(|status| status.name == spec.name);
-    // "containerd://0123…": the runtime's name stands before the id.
-    let id = status
-        .and_then(|status| status.container_id.split_once("://"))
-        .and_then(|(_, id)| ContainerId::parse(id).ok());
     let known = ["cpu", "memory", "ephemeral-storage"];
     let mut extended = Vec::new();
     for (resource, quantity) in &spec.resources.requests {
@@ -193,7 +281,7 @@ fn container(object: &Object, spec: &Container) -> Result<ContainerRecord, BadOb
     Ok(ContainerRecord {
         name: named("spec.containers.name", object, ContainerName::parse(&spec.name))?,
         image: named("spec.containers.image", object, ImageName::parse_optional(&spec.image))?,
-        id,
+        id: status.and_then(ContainerStatus::id),
         requests: resources(object, &spec.resources.requests)?,
         limits: resources(object, &spec.resources.limits)?,
         extended,
@@ -213,10 +301,12 @@ fn resources(object: &Object, named: &BTreeMap<String, String>) -> Result<Resour
     })
 }
 
-/// Heapster's form: sorted `key:value`, joined by commas.
-fn labels(labels: &BTreeMap<String, String>) -> String {
-    let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-    pairs.join(",")
+/// Heapster's form: `key:value`, sorted as such, joined by a separator.
+fn labels(labels: &BTreeMap<String, String>, form: &LabelForm) -> Arc<str> {
+    let wanted = labels.iter().filter(|(key, _)| !form.ignored.contains(*key));
+    let mut pairs: Vec<_> = wanted.map(|(key, value)| format!("{key}:{value}")).collect();
+    pairs.sort_unstable();
+    pairs.join(&form.separator).into()
 }
 
 fn named<T>(
@@ -229,4 +319,27 @@ fn named<T>(
 
 fn bad_quantity(object: &Object, source: BadQuantity) -> BadObjects {
     BadObjects::Quantity { object: object.metadata.name.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(form: &LabelForm, expected: &str) {
+        let own = [("app", "web"), ("app-x", "1"), ("zone", "a")];
+        let own = own.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        assert_eq!(*labels(&own, form), *expected);
+    }
+
+    #[test]
+    fn labels_are_sorted_as_heapster_sorted_them() {
+        check(&LabelForm::default(), "app-x:1,app:web,zone:a");
+    }
+
+    #[test]
+    fn labels_that_are_ignored_are_left_out_and_the_separator_is_as_wished() {
+        let form = LabelForm { separator: "; ".to_owned(), ignored: ["app".to_owned()].into() };
+        check(&form, "app-x:1; zone:a");
+    }
 }

@@ -9,6 +9,8 @@
 
 use std::collections::HashMap;
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use prost::Message as _;
 use tally_proto::{
@@ -44,7 +46,7 @@ pub enum Entry {
     /// What numbers mean.
     Said(Declarations),
     /// What the API server knew of the node and its pods, from here on.
-    Known(Inventory),
+    Known(Arc<Inventory>),
     /// The values that the next frame follows on: a key frame that does not count.
     Base(PackedFrame),
     /// A frame.
@@ -238,7 +240,7 @@ fn entry(kind: u8, body: Bytes) -> Result<Option<Entry>, BadEntry> {
             (SAID, AgentMessage::Declarations(said)) => Entry::Said(said),
             _ => return Err(bad()),
         },
-        KNOWN => Entry::Known(known::decode(&body).map_err(|_| bad())?),
+        KNOWN => Entry::Known(Arc::new(known::decode(&body).map_err(|_| bad())?)),
         BASE => Entry::Base(columns(body).ok_or_else(bad)?),
         FRAME => Entry::Frame(columns(body).ok_or_else(bad)?, Standing::New),
         DOUBTFUL => Entry::Frame(columns(body).ok_or_else(bad)?, Standing::Doubtful),

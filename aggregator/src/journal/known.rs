@@ -9,6 +9,7 @@ use tally_proto::{
     metric::MetricName,
     name::{
         BadName, ContainerId, ContainerName, ImageName, NamespaceName, NodeName, PodName, PodUid,
+        WorkloadKind, WorkloadName,
     },
 };
 
@@ -19,7 +20,9 @@ use crate::{
             push_length, push_signed, push_text, take_at_most, take_byte, take_signed, take_text,
         },
     },
-    inventory::{ContainerRecord, Inventory, NodeRecord, PodRecord, Resources},
+    inventory::{
+        ContainerRecord, HelperRecord, Inventory, NodeRecord, PodRecord, Resources, Workload,
+    },
     roster::Roster,
 };
 
@@ -52,7 +55,7 @@ pub fn encode(roster: &Roster) -> Vec<u8> {
         }
     }
     push_length(pods.len(), &mut out);
-    for (pod, namespace_uid) in pods {
+    for (pod, namespace_uid) in &pods {
         push_pod(pod, &mut out);
         push_option(namespace_uid.map(|uid| &**uid), &mut out);
     }
@@ -60,6 +63,9 @@ pub fn encode(roster: &Roster) -> Vec<u8> {
     for (namespace, uid) in namespaces {
         push_text(namespace, &mut out);
         push_text(uid, &mut out);
+    }
+    for (pod, _) in pods {
+        push_pod_end(pod, &mut out);
     }
     out
 }
@@ -74,17 +80,26 @@ pub fn decode(bytes: &[u8]) -> Result<Inventory, Malformed> {
     if take_byte(bytes, "a node")? != 0 {
         inventory.add_node(take_node(bytes)?);
     }
+    let mut pods = Vec::new();
     for _ in 0..take_at_most(bytes, COUNT_MAX, "pods")? {
         let pod = take_pod(bytes)?;
         if let Some(uid) = take_option(bytes)? {
             inventory.add_namespace(pod.key.namespace.clone(), uid.into());
         }
-        inventory.add_pod(pod);
+        pods.push(pod);
     }
     for _ in 0..take_at_most(bytes, COUNT_MAX, "namespaces")? {
         let namespace = name(bytes, NAME_BYTES, NamespaceName::parse)?;
         let uid: Arc<str> = take_text(bytes, TEXT_BYTES, "a uid")?.into();
         inventory.add_namespace(namespace, uid);
+    }
+    // Older versions end here.
+    let has_ends = !bytes.is_empty();
+    for mut pod in pods {
+        if has_ends {
+            take_pod_end(&mut pod, bytes)?;
+        }
+        inventory.add_pod(pod);
     }
     if bytes.is_empty() { Ok(inventory) } else { Err(Malformed::Range("what is known")) }
 }
@@ -103,14 +118,15 @@ fn take_node(bytes: &mut &[u8]) -> Result<NodeRecord, Malformed> {
         name: name(bytes, NAME_BYTES, NodeName::parse)?,
         hostname: take_text(bytes, TEXT_BYTES, "a host's name")?.to_owned(),
         host_id: take_text(bytes, TEXT_BYTES, "a host's id")?.to_owned(),
-        labels: take_text(bytes, TEXT_BYTES, "labels")?.to_owned(),
+        labels: take_text(bytes, TEXT_BYTES, "labels")?.into(),
         capacity: take_resources(bytes)?,
         allocatable: take_resources(bytes)?,
     })
 }
 
 fn push_pod(pod: &PodRecord, out: &mut Vec<u8>) {
-    let PodRecord { key, uid, labels, containers } = pod;
+    // Which node it was given to, the stream says. The rest is in its end.
+    let PodRecord { key, uid, labels, containers, .. } = pod;
     for text in [key.namespace.as_str(), key.name.as_str(), &uid.to_string(), labels] {
         push_text(text, out);
     }
@@ -126,10 +142,40 @@ fn take_pod(bytes: &mut &[u8]) -> Result<PodRecord, Malformed> {
         name: name(bytes, NAME_BYTES, PodName::parse)?,
     };
     let uid = name(bytes, NAME_BYTES, PodUid::parse)?;
-    let labels = take_text(bytes, TEXT_BYTES, "labels")?.to_owned();
+    let labels = take_text(bytes, TEXT_BYTES, "labels")?.into();
     let count = take_at_most(bytes, COUNT_MAX, "containers")?;
     let containers = (0..count).map(|_| take_container(bytes)).collect::<Result<_, _>>()?;
-    Ok(PodRecord { key, uid, labels, containers })
+    let helpers = Box::default();
+    let (static_uid, node, workload) = (None, None, None);
+    Ok(PodRecord { key, uid, static_uid, node, workload, labels, containers, helpers })
+}
+
+/// What older versions did not know of a pod.
+fn push_pod_end(pod: &PodRecord, out: &mut Vec<u8>) {
+    let PodRecord { static_uid, workload, helpers, .. } = pod;
+    push_option(static_uid.as_ref().map(PodUid::to_string).as_deref(), out);
+    push_option(workload.as_ref().map(|workload| workload.kind.as_str()), out);
+    push_option(workload.as_ref().map(|workload| workload.name.as_str()), out);
+    push_length(helpers.len(), out);
+    for HelperRecord { name, id } in helpers {
+        push_text(name, out);
+        push_text(&id.to_string(), out);
+    }
+}
+
+fn take_pod_end(pod: &mut PodRecord, bytes: &mut &[u8]) -> Result<(), Malformed> {
+    let bad = |_: BadName| Malformed::Range("a name");
+    pod.static_uid = take_option(bytes)?.map(PodUid::parse).transpose().map_err(bad)?;
+    let kind = take_option(bytes)?.map(WorkloadKind::parse).transpose().map_err(bad)?;
+    let own = take_option(bytes)?.map(WorkloadName::parse).transpose().map_err(bad)?;
+    pod.workload = kind.zip(own).map(|(kind, name)| Arc::new(Workload { kind, name }));
+    let mut helpers = Vec::new();
+    for _ in 0..take_at_most(bytes, COUNT_MAX, "helpers")? {
+        let own = name(bytes, PATH_BYTES, ContainerName::parse)?;
+        helpers.push(HelperRecord { name: own, id: name(bytes, NAME_BYTES, ContainerId::parse)? });
+    }
+    pod.helpers = helpers.into();
+    Ok(())
 }
 
 fn push_container(container: &ContainerRecord, out: &mut Vec<u8>) {
@@ -241,8 +287,18 @@ mod tests {
                 name: PodName::parse("web-1").unwrap(),
             },
             uid: PodUid::parse("e2b0f2a4-0000-4000-8000-000000000001").unwrap(),
-            labels: "app:web".to_owned(),
-            containers: vec![ContainerRecord {
+            static_uid: Some(PodUid::parse(&"01".repeat(16)).unwrap()),
+            node: None,
+            workload: Some(Arc::new(Workload {
+                kind: WorkloadKind::parse("deployment").unwrap(),
+                name: WorkloadName::parse("web").unwrap(),
+            })),
+            labels: "app:web".into(),
+            helpers: Box::new([HelperRecord {
+                name: ContainerName::parse("init").unwrap(),
+                id: ContainerId::parse(&"cd".repeat(32)).unwrap(),
+            }]),
+            containers: Box::new([ContainerRecord {
                 name: ContainerName::parse("app").unwrap(),
                 image: Some(ImageName::parse("nginx:1").unwrap()),
                 id: Some(ContainerId::parse(&"ab".repeat(32)).unwrap()),
@@ -250,13 +306,13 @@ mod tests {
                 limits: Resources { memory_bytes: Some(1 << 30), ..Resources::default() },
                 extended: vec![(MetricName::parse("nvidia.com/gpu/request").unwrap(), 2)],
                 restart_count: Some(3),
-            }],
+            }]),
         };
         let node = NodeRecord {
             name: NodeName::parse("node-a").unwrap(),
             hostname: "node-a.example".to_owned(),
             host_id: String::new(),
-            labels: "zone:1".to_owned(),
+            labels: "zone:1".into(),
             capacity: Resources { cpu_millicores: Some(4000), ..Resources::default() },
             allocatable: Resources::default(),
         };
@@ -281,6 +337,18 @@ mod tests {
         assert_eq!(found.namespace_uid(&pod.key.namespace), pod.namespace_uid.as_ref());
         let node = roster.node_record.as_ref();
         assert_eq!(found.node(&node.unwrap().name), node);
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_lacks_what_it_did_not_know() {
+        let roster = sample();
+        let (mut bytes, mut end) = (encode(&roster), Vec::new());
+        push_pod_end(roster.pods[0].record.as_ref().unwrap(), &mut end);
+        bytes.truncate(bytes.len() - end.len());
+        let found = decode(&bytes).unwrap();
+        let pod = found.pod(&roster.pods[0].key).unwrap();
+        assert_eq!((&pod.static_uid, &pod.workload, pod.helpers.len()), (&None, &None, 0));
+        assert_eq!(*pod.labels, *"app:web");
     }
 
     #[test]

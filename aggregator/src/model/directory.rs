@@ -66,6 +66,12 @@ impl Namespace {
         super::read(&self.pods).get(pod).map(|places| places.all().to_vec()).unwrap_or_default()
     }
 
+    /// The node of each pod; of one that was on several, each.
+    pub fn nodes(&self) -> Vec<Arc<NodeSlot>> {
+        let pods = super::read(&self.pods);
+        pods.values().flat_map(Places::all).map(|place| Arc::clone(&place.node)).collect()
+    }
+
     /// Names of the pods that a node has delivered since `recent`, sorted.
     pub fn present_pods(&self, recent: Tick) -> Vec<PodName> {
         let pods = super::read(&self.pods);
@@ -205,7 +211,7 @@ mod tests {
     fn node(name: &str) -> Arc<NodeSlot> {
         let name = NodeName::parse(name).unwrap();
         let resolution = Resolution::from_seconds(1).unwrap();
-        let writer = NodeWriter::new(name.clone(), resolution, 3, Arc::default(), Tick(0));
+        let writer = NodeWriter::new(name.clone(), resolution, 3, Tick(0));
         Arc::new(NodeSlot::new(name, writer))
     }
 

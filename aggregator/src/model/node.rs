@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +17,8 @@ pub struct NodeSlot {
     /// The node.
     pub name: NodeName,
     newest: AtomicU64,
+    /// Whether what is known of it or of its pods changed since its last frame.
+    touched: AtomicBool,
     schema: ArcSwapOption<Schema>,
     /// Held by the one stream that speaks for the node, for one frame at a time, and by readers to
     /// copy a few pointers.
@@ -29,6 +31,7 @@ impl NodeSlot {
         Self {
             name,
             newest: AtomicU64::new(0),
+            touched: AtomicBool::new(false),
             schema: ArcSwapOption::default(),
             writer: Mutex::new(writer),
         }
@@ -47,6 +50,17 @@ impl NodeSlot {
     /// The newest tick that it delivered; tick 0 before the first.
     pub fn newest(&self) -> Tick {
         Tick(self.newest.load(Ordering::Relaxed))
+    }
+
+    /// Says that what is known of it or of its pods is other than before.
+    pub fn touch(&self) {
+        self.touched.store(true, Ordering::Release);
+    }
+
+    /// Whether that was said since this was last asked. What is read of the inventory afterwards has
+    /// the change.
+    pub(super) fn take_touch(&self) -> bool {
+        self.touched.swap(false, Ordering::AcqRel)
     }
 
     /// Entities in its newest frame.

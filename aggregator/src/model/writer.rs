@@ -3,14 +3,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use tally_proto::{
     columns::{BadColumns, Columns, Layout, has_layout, take_back, unpack},
     declaration::{ColumnNumber, EntityNumber},
     message::{self, BootId, PackedFrame, Run, Sequence},
-    name::NodeName,
+    name::{NamespaceName, NodeName},
     tick::{Resolution, Tick, UnixMs},
 };
 
@@ -78,12 +78,46 @@ pub struct NodeWriter {
     before: Option<Before>,
     /// The values before the first frame that the journal could not take, where any are known.
     held: Option<Option<Before>>,
-    inventory: Arc<Inventory>,
+    /// What was known when the last frame was recorded; `None` once a frame came live.
+    known_then: Option<Arc<Inventory>>,
     counted: Vec<Tick>,
     /// For each run the highest sequence that is recorded: it need not be sent again.
     recorded: VecDeque<(Run, Sequence)>,
     /// No tick that is newer than this one is recorded.
     recorded_to: Tick,
+}
+
+/// What is known of the pods of a frame.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// What the API server says now.
+    Now {
+        /// All of it.
+        inventory: &'a RwLock<Inventory>,
+        /// Whether that changed since the frame before, for this node.
+        changed: bool,
+    },
+    /// What it said when the frame was recorded.
+    Then(&'a Arc<Inventory>),
+}
+
+impl Known<'_> {
+    /// The entities of a frame by name.
+    fn roster(
+        &self,
+        node: &NodeName,
+        rows: &[EntityNumber],
+        declarations: &Declarations,
+        tick: Tick,
+    ) -> Arc<Roster> {
+        let of = |inventory: &Inventory| {
+            Arc::new(Roster::new(node, rows, declarations, (inventory, tick.unix_ms())))
+        };
+        match self {
+            Self::Now { inventory, .. } => of(&super::read(inventory)),
+            Self::Then(inventory) => of(inventory),
+        }
+    }
 }
 
 /// Where a frame starts from: the values before it, and what they mean.
@@ -134,13 +168,7 @@ impl Unpacked {
 impl NodeWriter {
     /// Nothing declared, nothing counted; remembers `ticks` ticks. What is recorded of the node, if
     /// anything is, has no tick after `recorded_to`.
-    pub fn new(
-        node: NodeName,
-        resolution: Resolution,
-        ticks: usize,
-        inventory: Arc<Inventory>,
-        recorded_to: Tick,
-    ) -> Self {
+    pub fn new(node: NodeName, resolution: Resolution, ticks: usize, recorded_to: Tick) -> Self {
         Self {
             node,
             resolution,
@@ -154,7 +182,7 @@ impl NodeWriter {
             past: Past::new(ticks),
             last: None,
             last_stream: None,
-            inventory,
+            known_then: None,
             counted: vec![Tick(0); ticks],
             newest: None,
             tick_before: Tick(0),
@@ -274,6 +302,17 @@ impl NodeWriter {
         }
     }
 
+    /// What was known when the last frame was recorded; `None` once a frame came live.
+    pub fn known_then(&self) -> Option<&Arc<Inventory>> {
+        self.known_then.as_ref()
+    }
+
+    /// Whether the last frame had a pod of that namespace.
+    pub fn has_namespace(&self, namespace: &NamespaceName) -> bool {
+        let pods = self.roster().map_or(&[][..], |roster| &roster.pods);
+        pods.binary_search_by(|pod| pod.key.namespace.cmp(namespace)).is_ok()
+    }
+
     /// The sums of the namespaces that the present plan adds to.
     pub fn namespaces(&self) -> &[Arc<Mutex<Sums>>] {
         self.last.as_ref().map_or(&[], |last| &last.namespaces)
@@ -299,11 +338,18 @@ impl NodeWriter {
     pub fn unpack(
         &mut self,
         frame: &PackedFrame,
-        inventory: &Arc<Inventory>,
+        known: &Known<'_>,
         counts: bool,
     ) -> Result<Unpacked, BadFrame> {
-        let same_inventory = Arc::ptr_eq(&self.inventory, inventory);
-        let changed = self.declared_anew || !same_inventory || has_layout(&frame.columns);
+        let other_known = match (known, &self.known_then) {
+            (Known::Now { changed, .. }, None) => *changed,
+            (Known::Then(known), Some(before)) => !Arc::ptr_eq(known, before),
+            (Known::Now { .. }, Some(_)) | (Known::Then(_), None) => true,
+        };
+        let at = frame.tick.unix_ms();
+        let of_then = self.roster().is_some_and(|roster| roster.valid.contains(at));
+        let other_known = other_known || !of_then;
+        let changed = self.declared_anew || other_known || has_layout(&frame.columns);
         if changed || !counts {
             self.past.close(&self.state);
         }
@@ -315,14 +361,14 @@ impl NodeWriter {
                 unpack(Arc::make_mut(&mut self.state), &frame.columns)?;
                 Ok(Unpacked { schema, plan, new_schema: false, earlier: Some(earlier) })
             }
-            _ => self.unpack_anew(frame, inventory),
+            _ => self.unpack_anew(frame, known),
         }
     }
 
     fn unpack_anew(
         &mut self,
         frame: &PackedFrame,
-        inventory: &Arc<Inventory>,
+        known: &Known<'_>,
     ) -> Result<Unpacked, BadFrame> {
         let mut state = Columns::clone(&self.state);
         unpack(&mut state, &frame.columns)?;
@@ -352,13 +398,16 @@ impl NodeWriter {
                     same_stream: false,
                 }),
         };
-        self.inventory = Arc::clone(inventory);
         self.declared_anew = false;
         self.declarations.shrink();
         let rows = layout.rows(offsets);
-        let roster = Arc::new(Roster::new(&self.node, rows, &self.declarations, inventory));
+        let roster = known.roster(&self.node, rows, &self.declarations, frame.tick);
+        self.known_then = match known {
+            Known::Now { .. } => None,
+            Known::Then(inventory) => Some(Arc::clone(inventory)),
+        };
         let schema = Arc::new(Schema::new(layout, self.declarations.clone(), roster));
-        self.name_past(&schema);
+        self.name_past(&schema, frame.tick, known);
         let plan = Arc::new(Plan::new(&schema));
         let earlier = self.before.as_ref().map(|before| {
             plan.earlier_of(&schema, (&*before.schema, before.tick, &*before.columns))
@@ -368,14 +417,14 @@ impl NodeWriter {
 
     /// Whoever had no name and now has one had it always: frames in memory are told by it, so that
     /// nobody has two series.
-    fn name_past(&mut self, now: &Schema) {
+    fn name_past(&mut self, now: &Schema, tick: Tick, known: &Known<'_>) {
         let (had_nameless, (has_nameless, has_named)) =
             (self.had_nameless, now.declarations.has_nameless_and_named());
         self.had_nameless |= has_nameless;
         if !(had_nameless && has_named) {
             return;
         }
-        let Self { node, inventory, past, .. } = self;
+        let Self { node, past, .. } = self;
         let mut has_nameless = has_nameless;
         past.tell_anew(|then| {
             let Some(declarations) = then.declarations.named_as_in(&now.declarations) else {
@@ -385,7 +434,7 @@ impl NodeWriter {
             has_nameless |= declarations.has_nameless_and_named().0;
             let layout = Arc::clone(&then.layout);
             let rows = then.read_offset.map_or(&[][..], |offsets| layout.rows(offsets));
-            let roster = Arc::new(Roster::new(node, rows, &declarations, inventory));
+            let roster = known.roster(node, rows, &declarations, tick);
             Some(Schema::new(Arc::clone(&layout), declarations, roster))
         });
         self.had_nameless = has_nameless;
@@ -466,7 +515,7 @@ mod tests {
     #[track_caller]
     fn check(heard_ms: i64, now_ms: i64, expected: bool) {
         let name = NodeName::parse("node-a").unwrap();
-        let mut writer = NodeWriter::new(name, Resolution::DEFAULT, 4, Arc::default(), Tick(0));
+        let mut writer = NodeWriter::new(name, Resolution::DEFAULT, 4, Tick(0));
         writer.begin_stream(BootId([1; 16]), UnixMs(heard_ms), 3_000).unwrap();
         let other = writer.begin_stream(BootId([2; 16]), UnixMs(now_ms), 3_000);
         assert_eq!(other.is_some(), expected);

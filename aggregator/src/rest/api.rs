@@ -17,7 +17,7 @@ use super::{
     route::{List, Question, Subject},
     series::{Series, SeriesList},
 };
-use crate::query::Queries;
+use crate::query::{Queries, WorkloadKey};
 
 /// Pods in one pod-list, repeats included: it bounds the answer, whatever the path's length.
 const PODS_PER_LIST: usize = 10_000;
@@ -67,6 +67,25 @@ pub(super) async fn answer(queries: &Queries, question: Question, asked: Asked<'
             Ok(asked) => answer::json(wish, &series(queries, &subject, &metric, &asked)),
             Err(bad) => bad_request(wish, bad),
         },
+        Question::WorkloadMetricNames(key) => {
+            let queries = queries.clone();
+            let names = move || {
+                let names = key.map(|key| queries.workload_metric_names(&key));
+                answer::json(wish, &Names(names.unwrap_or_default()))
+            };
+            room.answer(wish, names).await
+        }
+        Question::WorkloadSeries(key, metric) => match parameters.series(now) {
+            Ok(asked) => {
+                let queries = queries.clone();
+                let series = move || {
+                    let series = workload_series(&queries, key.as_ref(), &metric, &asked);
+                    answer::json(wish, &series)
+                };
+                room.answer(wish, series).await
+            }
+            Err(bad) => bad_request(wish, bad),
+        },
         Question::PodList(pods, _) if PODS_PER_LIST < pods.len() => {
             bad_request(wish, format_args!("a pod-list has at most {PODS_PER_LIST} pods"))
         }
@@ -94,6 +113,12 @@ fn list(queries: &Queries, list: &List, wish: Wish) -> Response {
             answer::json(wish, &Names(queries.containers(namespace, pod)))
         }
         List::FreeContainers(node) => answer::json(wish, &Names(queries.free_containers(node))),
+        List::WorkloadKinds(namespace) => {
+            answer::json(wish, &Names(queries.workload_kinds(namespace)))
+        }
+        List::Workloads(namespace, kind) => {
+            answer::json(wish, &Names(queries.workloads(namespace, kind)))
+        }
     }
 }
 
@@ -104,6 +129,19 @@ fn metric_names(queries: &Queries, subject: &Subject) -> Vec<MetricName> {
 fn series(queries: &Queries, subject: &Subject, metric: &str, asked: &SeriesParameters) -> Series {
     let points = match (subject, &asked.labels) {
         (Some(entity), Some(labels)) => queries.series(entity, metric, labels, asked.range),
+        _ => Vec::new(),
+    };
+    points.into()
+}
+
+fn workload_series(
+    queries: &Queries,
+    key: Option<&WorkloadKey>,
+    metric: &str,
+    asked: &SeriesParameters,
+) -> Series {
+    let points = match (key, &asked.labels) {
+        (Some(key), Some(labels)) => queries.workload_series(key, metric, labels, asked.range),
         _ => Vec::new(),
     };
     points.into()

@@ -8,6 +8,10 @@ const STALE_MS: i64 = 3 * 60 * 1000;
 /// What Heapster's probe said, word for word: scripts look for it.
 pub(super) const UNHEALTHY: &str = "[-]healthz failed: reason withheld\nhealthz check failed\n";
 
+/// What is told of an API server that does not answer.
+pub(super) const AWAY: &str =
+    "the API server can't be watched: what it said last of nodes, pods and namespaces stands";
+
 /// What is missing for answers to be right; `None` when nothing is.
 pub(super) fn missing(newest: Option<Tick>, now: UnixMs) -> Option<String> {
     let Some(newest) = newest else {

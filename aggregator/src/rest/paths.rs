@@ -42,7 +42,7 @@ const PAST: [&str; 34] = [
 ];
 
 /// Every other path; `{…}` stands for one name, `{metric}` for all that remains.
-const PATHS: [&str; 26] = [
+const PATHS: [&str; 30] = [
     "/api/v1/model/nodes",
     "/api/v1/model/nodes/{node}/metrics",
     "/api/v1/model/nodes/{node}/metrics/{metric}",
@@ -59,6 +59,10 @@ const PATHS: [&str; 26] = [
     "/api/v1/model/namespaces/{namespace}/pods/{pod}/containers/{container}/metrics",
     "/api/v1/model/namespaces/{namespace}/pods/{pod}/containers/{container}/metrics/{metric}",
     "/api/v1/model/namespaces/{namespace}/pod-list/{pod,pod}/metrics/{metric}",
+    "/api/v1/model/namespaces/{namespace}/workloads",
+    "/api/v1/model/namespaces/{namespace}/workloads/{kind}",
+    "/api/v1/model/namespaces/{namespace}/workloads/{kind}/{workload}/metrics",
+    "/api/v1/model/namespaces/{namespace}/workloads/{kind}/{workload}/metrics/{metric}",
     "/api/v1/model/metrics",
     "/api/v1/model/metrics/{metric}",
     "/api/v1/model/debug/allkeys",
@@ -127,7 +131,7 @@ mod tests {
         check("/api/v1/model/nodes/n", node);
         check("/api/v1/model/nodes/n/metric", node);
         check("/api/v1/model/namespaces/s/pod-list/a,b", &PATHS[15..16]);
-        check("/api/v1/model/Nodes", &PATHS[..19]);
+        check("/api/v1/model/Nodes", &PATHS[..23]);
         let lists = [29, 30].map(|at| format!("{HISTORICAL}{}", PAST[at]));
         assert_eq!(nearest("/api/v1/historical/pod-id-list/u"), lists);
     }

@@ -13,6 +13,7 @@ use tally_proto::{
 
 use self::past::PastQuestion;
 use super::percent;
+use crate::query::WorkloadKey;
 
 /// What a path is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,10 @@ pub(super) enum Question {
     Series(Subject, String),
     /// One series of each of several pods, in the order of the request.
     PodList(Vec<Subject>, String),
+    /// Names of a workload's metrics.
+    WorkloadMetricNames(Option<WorkloadKey>),
+    /// One series of a workload.
+    WorkloadSeries(Option<WorkloadKey>, String),
     /// A question to history.
     Past(PastQuestion),
 }
@@ -63,6 +68,10 @@ pub(super) enum List {
     Containers(String, String),
     /// Free containers of a node.
     FreeContainers(String),
+    /// Kinds of workloads in a namespace.
+    WorkloadKinds(String),
+    /// Workloads, given by namespace and kind.
+    Workloads(String, String),
 }
 
 /// The entity a path names; `None` when nothing can have such a name (it is too long, say), which
@@ -93,7 +102,11 @@ impl Question {
             Self::List(List::Pods(_)) => "model/pods",
             Self::List(List::Containers(..)) => "model/containers",
             Self::List(List::FreeContainers(_)) => "model/freecontainers",
+            Self::List(List::WorkloadKinds(_)) => "model/workload-kinds",
+            Self::List(List::Workloads(..)) => "model/workloads",
             Self::MetricNames(_) => "model/metrics",
+            Self::WorkloadMetricNames(_) => "model/workload-metrics",
+            Self::WorkloadSeries(..) => "model/workload-metrics/{metric}",
             Self::Series(..) => "model/metrics/{metric}",
             Self::PodList(..) => "model/pod-list",
             Self::Past(question) => question.pattern(),
@@ -199,6 +212,15 @@ fn namespaces(segments: &[&str]) -> Option<Question> {
             let pods = pods.split(',').map(|name| pod(namespace, name).ok()).collect();
             Some(Question::PodList(pods, metric_name(metric)))
         }
+        [namespace, "workloads"] => list(List::WorkloadKinds(namespace.into())),
+        [namespace, "workloads", kind] => list(List::Workloads(namespace.into(), kind.into())),
+        [namespace, "workloads", kind, name, "metrics", ref metric @ ..] => {
+            let key = WorkloadKey::parse(namespace, kind, name).ok();
+            Some(match metric {
+                [] => Question::WorkloadMetricNames(key),
+                metric => Question::WorkloadSeries(key, metric_name(metric)),
+            })
+        }
         _ => None,
     }
 }
@@ -291,6 +313,19 @@ mod tests {
             check_model(&format!("{prefix}metrics"), Question::MetricNames(subject.clone()));
             check_model(&format!("{prefix}metrics/cpu/usage"), series(subject, "cpu/usage"));
         }
+    }
+
+    #[test]
+    fn workloads_have_lists_by_kind_and_metrics() {
+        check_model("namespaces/s/workloads", Question::List(List::WorkloadKinds("s".into())));
+        let of_kind = List::Workloads("s".into(), "deployment".into());
+        check_model("namespaces/s/workloads/deployment", Question::List(of_kind));
+        let key = WorkloadKey::parse("s", "deployment", "web").ok();
+        let path = "namespaces/s/workloads/deployment/web/metrics";
+        check_model(path, Question::WorkloadMetricNames(key.clone()));
+        let series = Question::WorkloadSeries(key, "cpu/usage_rate".into());
+        check_model(&format!("{path}/cpu-usage"), series);
+        check("/api/v1/model/namespaces/s/workloads/deployment/web", None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tally_aggregator::inventory::{Inventory, add_list};
+use tally_aggregator::inventory::{Inventory, LabelForm, add_list};
 use tally_proto::name::NodeName;
 
 fuzz_target!(|text: &str| {
@@ -15,7 +15,7 @@ fuzz_target!(|text: &str| {
         }],
     });
     let mut inventory = Inventory::default();
-    if add_list(&mut inventory, &list.to_string()).is_err() {
+    if add_list(&mut inventory, &list.to_string(), &LabelForm::default()).is_err() {
         return;
     }
     let node = NodeName::parse("node").expect("a valid name");

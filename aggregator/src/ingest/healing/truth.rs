@@ -139,8 +139,12 @@ pub(super) fn inventory() -> Inventory {
                 name: PodName::parse(&name).unwrap(),
             },
             uid: PodUid::parse(&format!("uid-{name}")).unwrap(),
-            labels: String::new(),
-            containers: vec![container],
+            static_uid: None,
+            node: None,
+            workload: None,
+            labels: "".into(),
+            containers: Box::new([container]),
+            helpers: Box::default(),
         });
     }
     inventory
