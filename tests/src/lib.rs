@@ -7,4 +7,5 @@ pub mod history;
 pub mod known_loads;
 pub mod known_objects;
 pub mod partition;
+pub mod skip;
 pub mod swarm;

@@ -42,6 +42,7 @@ use tally_proto::{
 };
 use tally_tests::{
     golden::{http, recording},
+    skip::skip,
     swarm::random::Random,
 };
 
@@ -268,8 +269,9 @@ fn check(question: &Value, answer: &Value, expected: &Value) -> anyhow::Result<u
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn aggregations_are_those_of_sqlite() -> anyhow::Result<()> {
-    if Command::new("python3").args(["-c", "import sqlite3"]).status().is_err() {
-        println!("SKIPPED: no python3 here, whose SQLite is the second opinion");
+    let has_sqlite = Command::new("python3").args(["-c", "import sqlite3"]).status();
+    if !has_sqlite.is_ok_and(|status| status.success()) {
+        skip("no python3 with SQLite here, which is the second opinion");
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

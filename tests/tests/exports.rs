@@ -17,6 +17,7 @@ use tally_aggregator::{
 use tally_proto::tick::Tick;
 use tally_tests::{
     history::{recorded, swarm::Player},
+    skip::skip,
     swarm::shape::Shape,
 };
 
@@ -63,7 +64,7 @@ fn export(history: &Path, tier: &str, format: &str, to: &Path) {
 #[test]
 fn others_read_the_samples_that_are_exported() {
     let Some(python) = python() else {
-        println!("SKIPPED: no readers of exports: run tests/setup/install-readers first");
+        skip("no readers of exports: run tests/setup/install-readers first");
         return;
     };
     let check = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/check");
