@@ -311,24 +311,31 @@ fn commit(hands: &Hands, span: Span, announce: &watch::Sender<Position>) {
 /// Makes columns of closed segments, and removes those that nobody needs any more.
 fn seal(hands: &Hands) {
     let Hands { archive, model, .. } = hands;
-    // Since when the segment whose turn it is can't be made history.
-    let mut failing_since: Option<Duration> = None;
+    // Since when the segment whose turn it is, or what history has of its time, can't be read.
+    let mut unread_since: Option<Duration> = None;
+    let mut said = false;
     while !hands.stopping.load(Ordering::Relaxed) {
-        match hands.seal_next(failing_since) {
+        match hands.seal_next(unread_since) {
             Ok(true) => {
-                failing_since = None;
+                (unread_since, said) = (None, false);
                 continue;
             }
-            Ok(false) => failing_since = None,
+            Ok(false) => (unread_since, said) = (None, false),
             Err(error) => {
                 hands.metrics.archive.disk_faults.inc();
-                if failing_since.is_none() {
+                if !std::mem::replace(&mut said, true) {
                     tracing::error!(
                         error = chain(&error),
                         "cannot make history of the journal; it is kept, and tried again"
                     );
                 }
-                failing_since.get_or_insert(hands.clock.elapsed());
+                unread_since = match error {
+                    // A full disk is waited for however long it takes.
+                    SealError::Write(_) => None,
+                    SealError::Segment(_) | SealError::Kept(_) => {
+                        unread_since.or_else(|| Some(hands.clock.elapsed()))
+                    }
+                };
                 thread::sleep(AFTER_FAULT);
             }
         }
@@ -371,8 +378,8 @@ impl Hands {
     }
 
     /// Makes history of the next segment. Whether there was one.
-    fn seal_next(&self, failing_since: Option<Duration>) -> Result<bool, SealError> {
-        let waited = failing_since.map(|since| self.clock.elapsed().saturating_sub(since));
+    fn seal_next(&self, unread_since: Option<Duration>) -> Result<bool, SealError> {
+        let waited = unread_since.map(|since| self.clock.elapsed().saturating_sub(since));
         let gives_up = waited.is_some_and(|waited| GIVE_UP_AFTER <= waited);
         let patience = if gives_up { Patience::GivesUp } else { Patience::Waits };
         let metrics = &self.metrics.archive;

@@ -2,13 +2,16 @@
 
 use tally_proto::tick::Tick;
 
-use crate::history::{
-    error::{Budget, HistoryError},
-    life::Who,
-    question::Seen,
-    selection::Selection,
-    series::Row,
-    store::Store,
+use crate::{
+    history::{
+        error::{Budget, HistoryError},
+        life::Who,
+        question::Seen,
+        selection::Selection,
+        series::Row,
+        store::Store,
+    },
+    telemetry::chain,
 };
 
 /// What is done where history can't be read.
@@ -73,7 +76,9 @@ impl Kept {
     fn or_nothing<T: Default>(&mut self, read: Result<T, HistoryError>) -> Result<T, HistoryError> {
         match read {
             Err(error) if self.patience == Patience::GivesUp => {
-                tracing::debug!(%error, "a read of history is given up");
+                if self.given_up == 0 {
+                    tracing::warn!(error = chain(&error), "a read of history is given up");
+                }
                 self.given_up += 1;
                 Ok(T::default())
             }

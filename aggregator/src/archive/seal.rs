@@ -79,7 +79,7 @@ pub struct Sealed {
     pub samples: u64,
     /// Frames that history had before.
     pub known: u64,
-    /// Frames that could not be read: they broke their streams when they came, too.
+    /// Frames that could not be read, or what frames depend on.
     pub unreadable: u64,
     /// Reads of history that failed and were taken for nothing.
     pub given_up: u64,
@@ -203,6 +203,7 @@ impl Collected {
                 Ok(None) => continue,
                 Err(_) => {
                     is_broken = true;
+                    self.sealed.unreadable += 1;
                     continue;
                 }
             };
@@ -213,7 +214,12 @@ impl Collected {
                 }
                 Entry::Said(said) => span.declare(said, &mut self.vocabulary),
                 Entry::Known(known) => span.know(known),
-                Entry::Base(frame) => is_broken |= span.base(&frame).is_err(),
+                Entry::Base(frame) => {
+                    if span.base(&frame).is_err() {
+                        is_broken = true;
+                        self.sealed.unreadable += 1;
+                    }
+                }
                 Entry::Frame(_, _) if is_broken => self.sealed.unreadable += 1,
                 Entry::Frame(frame, standing) => match span.frame(&frame, standing, kept) {
                     Ok(Some(part)) => {

@@ -67,7 +67,7 @@ fn a_segment_that_cannot_be_read_is_set_aside_and_the_next_become_history() {
     let mut committer = Committer::new(on, Arc::clone(archive.journal()), SPAN);
     close_segment(&archive, &mut committer);
     close_segment(&archive, &mut committer);
-    disk.set_unreadable(&frames(1).to_string(), true);
+    disk.set_unreadable(&frames(1).to_string());
     for patience in [Patience::Waits, Patience::GivesUp] {
         assert!(matches!(archive.seal_next(patience), Err(SealError::Segment(_))));
     }
@@ -82,6 +82,10 @@ fn a_segment_that_cannot_be_read_is_set_aside_and_the_next_become_history() {
     disk.remove(&kept.to_string()).unwrap();
     let (archive, segments) = try_open(&disk).unwrap();
     assert_eq!(segments, []);
+    // The budget of bytes knows of it.
+    let held = archive.journal_held();
+    assert_eq!((held.segments, held.unsealed), (1, 0));
+    assert!(0 < held.bytes);
     let on: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut committer = Committer::new(on, Arc::clone(archive.journal()), SPAN);
     close_segment(&archive, &mut committer);

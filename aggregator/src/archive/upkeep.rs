@@ -63,6 +63,8 @@ struct Segments {
     closed: VecDeque<Closed>,
     /// Those that are only kept to fill the model.
     kept: Vec<Closed>,
+    /// Those that nobody reads any more; their bytes are on the disk all the same.
+    aside: Vec<Closed>,
 }
 
 /// What the journal takes.
@@ -105,7 +107,7 @@ impl Archive {
         }
         let last = names.last().map_or(0, |name| name.number.0);
         let first = segment_after(store.next_write()).max(SegmentNumber(last + 1));
-        let names = names.into_iter().filter(|name| name.state != SegmentState::Aside).collect();
+        let (aside, names) = names.into_iter().partition(|name| name.state == SegmentState::Aside);
         let archive = Self {
             disk,
             store,
@@ -115,6 +117,8 @@ impl Archive {
             segments: Mutex::default(),
             open_bytes: AtomicU64::new(0),
         };
+        let aside: Vec<SegmentName> = aside;
+        aside.into_iter().for_each(|name| archive.not_refilled(name));
         Ok((archive, names))
     }
 
@@ -149,9 +153,12 @@ impl Archive {
         self.take_over(name, refilled.holds.clone());
     }
 
-    /// Takes over a segment that was there before and could not be read.
+    /// Takes over a segment that was there before and was not read.
     pub fn not_refilled(&self, name: SegmentName) {
-        self.take_over(name, Closed { number: name.number, ticks: None, bytes: 0 });
+        let length = self.disk.open(&name.to_string()).and_then(|file| file.length());
+        // What can't even be opened counts for nothing until it can.
+        let bytes = length.unwrap_or(0);
+        self.take_over(name, Closed { number: name.number, ticks: None, bytes });
     }
 
     fn take_over(&self, name: SegmentName, closed: Closed) {
@@ -159,7 +166,7 @@ impl Archive {
         match name.state {
             SegmentState::Kept => segments.kept.push(closed),
             SegmentState::Frames => segments.closed.push_back(closed),
-            SegmentState::Aside => (),
+            SegmentState::Aside => segments.aside.push(closed),
         }
     }
 
@@ -193,7 +200,9 @@ impl Archive {
         let Some(closed) = self.segments().closed.front().cloned() else { return Ok(None) };
         let name = SegmentName { number: closed.number, state: SegmentState::Frames };
         let aside = self.rename(name, SegmentState::Aside)?;
-        self.segments().closed.pop_front();
+        let mut segments = self.segments();
+        segments.closed.pop_front();
+        segments.aside.push(closed);
         Ok(Some(aside))
     }
 
@@ -257,10 +266,10 @@ impl Archive {
         let open = self.open_bytes.load(Ordering::Relaxed);
         let segments = self.segments();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let all = segments.closed.iter().chain(&segments.kept);
+        let all = segments.closed.iter().chain(&segments.kept).chain(&segments.aside);
         JournalHeld {
             unsealed: count(segments.closed.len()),
-            segments: count(segments.closed.len() + segments.kept.len()) + u64::from(open != 0),
+            segments: count(all.clone().count()) + u64::from(open != 0),
             bytes: all.map(|closed| closed.bytes).sum::<u64>() + open,
         }
     }

@@ -132,13 +132,9 @@ impl SimulatedDisk {
         Self(Arc::new(Mutex::new(State { files, durable, ..State::default() })))
     }
 
-    /// Lets a file be one that can't be opened, as on a bad sector, or no longer.
-    pub fn set_unreadable(&self, name: &str, is_unreadable: bool) {
-        let unreadable = &mut locked(&self.0).unreadable;
-        match is_unreadable {
-            true => unreadable.insert(name.to_owned()),
-            false => unreadable.remove(name),
-        };
+    /// Lets a file be one that can't be opened, as on a bad sector.
+    pub fn set_unreadable(&self, name: &str) {
+        locked(&self.0).unreadable.insert(name.to_owned());
     }
 
     /// Changes one byte of a file.
