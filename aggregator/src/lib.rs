@@ -10,6 +10,7 @@
 pub mod admission;
 pub mod app;
 pub mod archive;
+pub mod callers;
 pub mod clock;
 pub mod declared;
 pub mod history;
@@ -20,6 +21,7 @@ pub mod inventory;
 pub mod journal;
 pub mod kubernetes;
 pub mod model;
+mod percent;
 pub mod point;
 pub mod query;
 pub mod recipe;

@@ -27,7 +27,6 @@ pub mod listen;
 mod parameters;
 mod past;
 mod paths;
-mod percent;
 mod points;
 mod pretty;
 mod process;
@@ -60,6 +59,7 @@ use self::{
 use crate::{
     archive::status::ArchiveStatus,
     clock::Clock,
+    percent,
     query::{Queries, past::Past},
     self_metrics::{self, SelfMetrics},
 };
