@@ -32,3 +32,4 @@ pub mod schema;
 pub mod self_metrics;
 pub mod settings;
 pub mod telemetry;
+pub mod tls;
