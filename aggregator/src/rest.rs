@@ -1,7 +1,8 @@
 //! The HTTP side: Heapster's model, historical and export API, the probes, and the server's own metrics.
 //!
 //! ```text
-//! listen                      connections
+//! listen, idle                connections
+//! guard                       who asks, and whether they may: on the secure port
 //! route, paths                a path -> what it is for       (pure)
 //! parameters, bucket, time, percent   a query -> range, labels, size   (pure)
 //! accept                      what the client can read       (pure)
@@ -22,7 +23,9 @@ mod bucket;
 mod export;
 mod export_schema;
 mod exposition;
+pub mod guard;
 mod health;
+mod idle;
 pub mod listen;
 mod parameters;
 mod past;
