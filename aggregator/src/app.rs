@@ -7,6 +7,7 @@ mod grpc;
 pub mod inventory_file;
 mod keeping;
 mod rest_threads;
+mod secure;
 
 use std::{
     io,
@@ -27,9 +28,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::keeping::KeepingError;
 use self::{
-    grpc::GrpcError, inventory_file::BadInventoryFile, keeping::Keeping, rest_threads::RestThreads,
+    grpc::GrpcError,
+    inventory_file::BadInventoryFile,
+    keeping::Keeping,
+    rest_threads::RestThreads,
+    secure::{SecurePort, Tools},
+};
+pub use self::{
+    keeping::KeepingError,
+    secure::{BadFile, SecureError},
 };
 use crate::{
     admission::Rules,
@@ -42,7 +50,7 @@ use crate::{
         Queries,
         past::{Past, PastQueries},
     },
-    rest::Rest,
+    rest::{Rest, listen::Port},
     self_metrics::SelfMetrics,
     settings::{ApiServer, Settings},
     telemetry::chain,
@@ -83,6 +91,9 @@ pub enum StartError {
     /// There can be no history where it should be.
     #[error(transparent)]
     History(#[from] KeepingError),
+    /// The secure port can't be as it was asked for.
+    #[error(transparent)]
+    Secure(#[from] SecureError),
 }
 
 /// Why a server ended that should not have.
@@ -103,6 +114,8 @@ pub struct Running {
     pub rest_addr: SocketAddr,
     /// Where agents deliver.
     pub grpc_addr: SocketAddr,
+    /// Where HTTPS is answered.
+    pub secure_addr: Option<SocketAddr>,
     model: Arc<Model>,
     inventory: Vec<PathBuf>,
     labels: LabelForm,
@@ -144,6 +157,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartError> {
     let (rest_listener, rest_addr) = listen("--rest-listen", settings.rest_listen).await?;
     let (grpc_listener, grpc_addr) = listen("--grpc-listen", settings.grpc_listen).await?;
+    let secure = match &settings.secure {
+        Some(secure) => Some((secure, listen("--secure-listen", secure.listen).await?)),
+        None => None,
+    };
     let window_ms = u64::try_from(settings.model_window.as_millis()).unwrap_or(u64::MAX);
     let model = Arc::new(Model::new(settings.resolution, window_ms));
     let keeping = settings.history.as_ref();
@@ -158,6 +175,7 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     let mut running = Running {
         rest_addr,
         grpc_addr,
+        secure_addr: secure.as_ref().map(|(_, (_, address))| *address),
         model,
         inventory: settings.inventory.clone(),
         labels: settings.labels.clone(),
@@ -167,9 +185,20 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
         rest_threads,
     };
     running.reload_inventory().await?;
-    let rest = running.rest_threads.serve(rest_listener, rest, running.stop.clone());
-    running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
-    let listed = running.watch_api_server(&settings.kubernetes, &metrics, &clock).await?;
+    running.answer(rest_listener, Port::clear(rest.clone()));
+    let server = api_server(&settings.kubernetes).await?;
+    if let Some((secure, (listener, address))) = secure {
+        let history = settings.history.as_ref().map(|history| history.directory.as_path());
+        let tools = Tools { clock: clock.clone(), metrics: metrics.secure.clone() };
+        let secure = SecurePort::new(secure, server.as_ref(), history, rest, &tools)?;
+        running.answer(listener, secure.port);
+        running.keep_up(secure.upkeep);
+        tracing::info!(%address, "callers are checked there");
+    }
+    let listed = match server {
+        Some(server) => Some(running.watch_api_server(&server, &metrics, &clock)?),
+        None => None,
+    };
     running.keep(&past, &metrics, &clock).await;
     if let Some(listed) = listed {
         // Without an answer they go on with what was known before.
@@ -194,25 +223,36 @@ impl Running {
         }
     }
 
-    /// Begins to watch the API server, where there is one: ready when all of it is known.
-    async fn watch_api_server(
+    /// Answers HTTP on one more port.
+    fn answer(&mut self, listener: TcpListener, port: Port) {
+        let served = self.rest_threads.serve(listener, port, self.stop.clone());
+        self.servers.spawn(async { served.await.map_err(ServerError::Rest) });
+    }
+
+    /// Lets what the secure port needs go on until the stop.
+    fn keep_up(&mut self, tasks: Vec<secure::Upkeep>) {
+        for task in tasks {
+            let stop = self.stop.clone();
+            self.servers.spawn(async move {
+                tokio::select! {
+                    () = task => (),
+                    () = stop.cancelled() => (),
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// Begins to watch an API server: ready when all of it is known.
+    fn watch_api_server(
         &mut self,
-        api_server: &ApiServer,
+        server: &Server,
         metrics: &SelfMetrics,
         clock: &Clock,
-    ) -> Result<Option<oneshot::Receiver<()>>, BadServer> {
-        let server = match api_server {
-            ApiServer::None => None,
-            ApiServer::Kubeconfig(file) => Some(Server::of_kubeconfig(file).await?),
-            ApiServer::Own => Server::own().unwrap_or_else(|error| {
-                tracing::warn!(error = chain(&error), "no API server is watched");
-                None
-            }),
-        };
-        let Some(server) = server else { return Ok(None) };
+    ) -> Result<oneshot::Receiver<()>, BadServer> {
         let (model, form) = (Arc::clone(&self.model), self.labels.clone());
         let (clock, metrics) = (clock.clone(), metrics.kubernetes.clone());
-        let watches = Watches::new(&server, Fed { model, form, clock, metrics })?;
+        let watches = Watches::new(server, Fed { model, form, clock, metrics })?;
         tracing::info!(address = server.address(), "the API server is watched");
         let (complete, listed) = oneshot::channel();
         let stop = self.stop.clone();
@@ -223,7 +263,7 @@ impl Running {
             }
             Ok(())
         });
-        Ok(Some(listed))
+        Ok(listed)
     }
 
     /// Takes agents' streams.
@@ -309,6 +349,18 @@ impl Running {
             keeping.stop().await;
         }
     }
+}
+
+/// The API server that there is.
+async fn api_server(settings: &ApiServer) -> Result<Option<Server>, BadServer> {
+    Ok(match settings {
+        ApiServer::None => None,
+        ApiServer::Kubeconfig(file) => Some(Server::of_kubeconfig(file).await?),
+        ApiServer::Own => Server::own().unwrap_or_else(|error| {
+            tracing::warn!(error = chain(&error), "no API server is watched");
+            None
+        }),
+    })
 }
 
 /// Closes ticks whose grace is over, and forgets what left the window.
