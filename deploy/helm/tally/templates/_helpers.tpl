@@ -50,3 +50,8 @@ imagePullSecrets:
   value: {{ $value | quote }}
 {{- end }}
 {{- end }}
+
+{{/* Whether everybody may ask over plain HTTP. */}}
+{{- define "tally.plainHttp" -}}
+{{- if or .Values.plainHttp.enabled .Values.heapster.enabled }}yes{{ end }}
+{{- end }}
