@@ -6,6 +6,8 @@
 //! tally     what the aggregator answers, at its service's address
 //! privilege what the agent reads with its pod's rights, beside what it reads with all
 //! story     what happens one after the other, and what must be right after each
+//! usage     the same, of the resource metrics API
+//! telling   the story under way: checks that are made again and again
 //! ```
 //! It runs in the node's network: see `tests/setup/kube-node-run`.
 
@@ -15,3 +17,5 @@ pub mod numbers;
 pub mod privilege;
 pub mod story;
 pub mod tally;
+pub mod telling;
+mod usage;
