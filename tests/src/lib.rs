@@ -1,5 +1,6 @@
 //! What the whole-program tests and load programs share.
 
+pub mod clocks;
 pub mod compare;
 pub mod faults;
 pub mod golden;
