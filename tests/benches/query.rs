@@ -14,7 +14,11 @@ use tally_proto::{
     name::ContainerName,
     tick::{Resolution, Tick, UnixMs},
 };
-use tally_tests::swarm::{names, node::Node, shape::Shape};
+use tally_tests::swarm::{
+    names,
+    node::Node,
+    shape::{NAMESPACES, Shape},
+};
 
 const NODES: u32 = 1000;
 const TICKS: u64 = 17;
@@ -52,6 +56,7 @@ fn filled(churn_ppm: u64) -> Cluster {
         pods: 30,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm,
         resolution_s: 1,

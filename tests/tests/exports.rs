@@ -18,7 +18,7 @@ use tally_proto::tick::Tick;
 use tally_tests::{
     history::{recorded, swarm::Player},
     skip::skip,
-    swarm::shape::Shape,
+    swarm::shape::{NAMESPACES, Shape},
 };
 
 /// The python that has the readers, if it is there.
@@ -39,6 +39,7 @@ fn write(folder: &Path) {
         pods: 3,
         containers: 2,
         free_containers: 2,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm: 0,
         resolution_s: 300,

@@ -13,7 +13,7 @@ use super::{
     punctuality::Verdict,
     quantiles::{Quantiles, rounded},
     random::Random,
-    shape::{NAMESPACES, Shape},
+    shape::Shape,
 };
 
 /// Time between an answer and the next question.
@@ -177,7 +177,7 @@ impl Asker {
 
     async fn pods_by_namespace(&mut self) -> Result<Pods, AskError> {
         let mut found = Vec::new();
-        for number in 0..NAMESPACES {
+        for number in 0..self.shape.namespaces {
             let namespace = names::namespace(number);
             let path = format!("/api/v1/model/namespaces/{namespace}/pods");
             let (_, answer) = self.get(&path).await?;
