@@ -7,6 +7,7 @@ mod grpc;
 pub mod inventory_file;
 mod keeping;
 mod rest_threads;
+mod secure;
 
 use std::{
     io,
@@ -26,9 +27,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::keeping::KeepingError;
 use self::{
-    grpc::GrpcError, inventory_file::BadInventoryFile, keeping::Keeping, rest_threads::RestThreads,
+    grpc::GrpcError,
+    inventory_file::BadInventoryFile,
+    keeping::Keeping,
+    rest_threads::RestThreads,
+    secure::{SecurePort, Tools},
+};
+pub use self::{
+    keeping::KeepingError,
+    secure::{BadFile, SecureError},
 };
 use crate::{
     admission::Rules,
@@ -40,7 +48,7 @@ use crate::{
         Queries,
         past::{Past, PastQueries},
     },
-    rest::Rest,
+    rest::{Rest, listen::Port},
     self_metrics::SelfMetrics,
     settings::{ApiServer, Settings},
     telemetry::chain,
@@ -81,6 +89,9 @@ pub enum StartError {
     /// There can be no history where it should be.
     #[error(transparent)]
     History(#[from] KeepingError),
+    /// The secure port can't be as it was asked for.
+    #[error(transparent)]
+    Secure(#[from] SecureError),
 }
 
 /// Why a server ended that should not have.
@@ -111,6 +122,8 @@ pub struct Running {
     pub rest_addr: SocketAddr,
     /// Where agents deliver.
     pub grpc_addr: SocketAddr,
+    /// Where HTTPS is answered.
+    pub secure_addr: Option<SocketAddr>,
     settings: Settings,
     clock: Clock,
     metrics: SelfMetrics,
@@ -166,6 +179,10 @@ async fn begin(
 ) -> Result<Running, StartError> {
     let (rest_listener, rest_addr) = listen("--rest-listen", settings.rest_listen).await?;
     let (grpc_listener, grpc_addr) = listen("--grpc-listen", settings.grpc_listen).await?;
+    let secure_listener = match &settings.secure {
+        Some(secure) => Some(listen("--secure-listen", secure.listen).await?),
+        None => None,
+    };
     let window_ms = u64::try_from(settings.model_window.as_millis()).unwrap_or(u64::MAX);
     let model = Arc::new(Model::new(settings.resolution, window_ms));
     let keeping = settings.history.as_ref();
@@ -179,6 +196,7 @@ async fn begin(
     let mut running = Running {
         rest_addr,
         grpc_addr,
+        secure_addr: secure_listener.as_ref().map(|(_, address)| *address),
         settings,
         clock,
         metrics,
@@ -190,9 +208,16 @@ async fn begin(
         rest_threads,
     };
     running.reload_inventory().await?;
-    let rest = running.rest_threads.serve(rest_listener, rest, running.stop.clone());
-    running.servers.spawn(async { rest.await.map_err(ServerError::Rest) });
-    let listed = running.watch_api_server().await?;
+    running.answer(rest_listener, Port::clear(rest.clone()));
+    let server = api_server(&running.settings.kubernetes).await?;
+    if let Some((listener, address)) = secure_listener {
+        running.answer_securely(listener, server.as_ref(), rest)?;
+        tracing::info!(%address, "callers are checked there");
+    }
+    let listed = match server {
+        Some(server) => Some(running.watch_api_server(&server)?),
+        None => None,
+    };
     running.keep(&past).await;
     if let Some(listed) = listed {
         // Without an answer they go on with what was known before.
@@ -220,20 +245,47 @@ impl Running {
         }
     }
 
-    /// Begins to watch the API server, where there is one: ready when all of it is known.
-    async fn watch_api_server(&mut self) -> Result<Option<oneshot::Receiver<()>>, BadServer> {
-        let server = match &self.settings.kubernetes {
-            ApiServer::None => None,
-            ApiServer::Kubeconfig(file) => Some(Server::of_kubeconfig(file).await?),
-            ApiServer::Own => Server::own().unwrap_or_else(|error| {
-                tracing::warn!(error = chain(&error), "no API server is watched");
-                None
-            }),
-        };
-        let Some(server) = server else { return Ok(None) };
+    /// Answers HTTP on one more port.
+    fn answer(&mut self, listener: TcpListener, port: Port) {
+        let served = self.rest_threads.serve(listener, port, self.stop.clone());
+        self.servers.spawn(async { served.await.map_err(ServerError::Rest) });
+    }
+
+    /// Answers on the secure port, where there is one.
+    fn answer_securely(
+        &mut self,
+        listener: TcpListener,
+        server: Option<&Server>,
+        rest: Rest,
+    ) -> Result<(), SecureError> {
+        let Some(settings) = &self.settings.secure else { return Ok(()) };
+        let history = self.settings.history.as_ref().map(|history| history.directory.as_path());
+        let tools = Tools { clock: self.clock.clone(), metrics: self.metrics.secure.clone() };
+        let secure = SecurePort::new(settings, server, history, rest, &tools)?;
+        self.answer(listener, secure.port);
+        self.keep_up(secure.upkeep);
+        Ok(())
+    }
+
+    /// Lets what the secure port needs go on until the stop.
+    fn keep_up(&mut self, tasks: Vec<secure::Upkeep>) {
+        for task in tasks {
+            let stop = self.stop.clone();
+            self.servers.spawn(async move {
+                tokio::select! {
+                    () = task => (),
+                    () = stop.cancelled() => (),
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// Begins to watch an API server: ready when all of it is known.
+    fn watch_api_server(&mut self, server: &Server) -> Result<oneshot::Receiver<()>, BadServer> {
         let (model, form) = (Arc::clone(&self.model), self.settings.labels.clone());
         let (clock, metrics) = (self.clock.clone(), self.metrics.kubernetes.clone());
-        let watches = Watches::new(&server, Fed { model, form, clock, metrics })?;
+        let watches = Watches::new(server, Fed { model, form, clock, metrics })?;
         tracing::info!(address = server.address(), "the API server is watched");
         let (complete, listed) = oneshot::channel();
         let stop = self.stop.clone();
@@ -244,7 +296,7 @@ impl Running {
             }
             Ok(())
         });
-        Ok(Some(listed))
+        Ok(listed)
     }
 
     /// Takes agents' streams.
@@ -324,6 +376,9 @@ impl Running {
         self.metrics.clock_set_back.inc();
         let mut settings = self.settings.clone();
         (settings.rest_listen, settings.grpc_listen) = (self.rest_addr, self.grpc_addr);
+        if let (Some(secure), Some(address)) = (&mut settings.secure, self.secure_addr) {
+            secure.listen = address;
+        }
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
         self.stop().await;
         begin(settings, clock, metrics).await
@@ -348,6 +403,18 @@ impl Running {
 
 fn clock_skew_ms(settings: &Settings) -> i64 {
     i64::try_from(settings.max_clock_skew.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The API server that there is.
+async fn api_server(settings: &ApiServer) -> Result<Option<Server>, BadServer> {
+    Ok(match settings {
+        ApiServer::None => None,
+        ApiServer::Kubeconfig(file) => Some(Server::of_kubeconfig(file).await?),
+        ApiServer::Own => Server::own().unwrap_or_else(|error| {
+            tracing::warn!(error = chain(&error), "no API server is watched");
+            None
+        }),
+    })
 }
 
 /// Closes ticks whose grace is over, and forgets what left the window.

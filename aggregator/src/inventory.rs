@@ -50,6 +50,8 @@ pub struct NodeRecord {
     pub host_id: String,
     /// Its labels in Heapster's form.
     pub labels: Arc<str>,
+    /// All of its labels, `key:value` with commas between, whatever Heapster's form is.
+    pub own_labels: Arc<str>,
     /// What it has.
     pub capacity: Resources,
     /// What it can give to pods.
@@ -80,6 +82,8 @@ pub struct PodRecord {
     pub workload: Option<Arc<Workload>>,
     /// Its labels in Heapster's form.
     pub labels: Arc<str>,
+    /// All of its labels, `key:value` with commas between, whatever Heapster's form is.
+    pub own_labels: Arc<str>,
     /// Its containers in the order of its specification.
     pub containers: Box<[ContainerRecord]>,
     /// Its init and debug containers: they have ids and names, and do not count.
@@ -265,6 +269,7 @@ impl Inventory {
             helper.name.share(&mut self.names);
         }
         self.labels.share(&mut pod.labels);
+        self.labels.share(&mut pod.own_labels);
         if let Some(workload) = &mut pod.workload {
             self.workloads.share(workload);
         }

@@ -6,8 +6,11 @@
 
 mod backoff;
 mod health;
+pub mod own_certificate;
 mod resource;
+pub mod reviews;
 mod server;
+pub mod trust;
 
 use std::{fmt, pin::pin, sync::Arc};
 

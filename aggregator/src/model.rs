@@ -143,6 +143,11 @@ impl Model {
         }
     }
 
+    /// What the API server says now; `None` until that is complete.
+    pub fn inventory(&self) -> Option<RwLockReadGuard<'_, Inventory>> {
+        self.complete.load(Ordering::Acquire).then(|| read(&self.inventory))
+    }
+
     fn touch_all(&self) {
         self.all_nodes().iter().for_each(|node| node.touch());
     }

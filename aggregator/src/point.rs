@@ -1,6 +1,9 @@
 //! Values as they are answered, and how fast counters grew.
 
-use tally_proto::{rate, tick::Tick};
+use tally_proto::{
+    rate,
+    tick::{Tick, UnixMs},
+};
 
 /// One number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +79,12 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// When it was read, cut to a millisecond.
+    pub fn at(self) -> UnixMs {
+        let tick = self.tick.unix_ms();
+        UnixMs(tick.0.saturating_add(self.offset.div_euclid(1000)))
+    }
+
     /// How fast the counter grew since: in thousandths of a core when `millicores`, else a second.
     /// `None` when it went back or no time passed.
     pub fn rate_since(self, before: Reading, millicores: bool) -> Option<Value> {

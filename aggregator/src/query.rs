@@ -5,8 +5,10 @@ mod evaluate;
 pub mod export;
 mod key_list;
 mod names;
+mod newest;
 pub mod past;
 mod sums;
+pub mod usage;
 mod workloads;
 
 use std::{

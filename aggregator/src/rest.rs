@@ -1,12 +1,14 @@
 //! The HTTP side: Heapster's model, historical and export API, the probes, and the server's own metrics.
 //!
 //! ```text
-//! listen                      connections
+//! listen, idle                connections
+//! guard                       who asks, and whether they may: on the secure port
 //! route, paths                a path -> what it is for       (pure)
 //! parameters, bucket, time, percent   a query -> range, labels, size   (pure)
 //! accept                      what the client can read       (pure)
 //! api                         a question -> its answer
 //! past                        a question to history -> its answer
+//! metrics_api                 metrics.k8s.io: all of these for it
 //! series, aggregation, export_schema, pretty, exposition, health          forms of answers (pure)
 //! answer, export, points      answers with their headers, at once or in pieces
 //! room                        how much of long answers there is at once
@@ -22,12 +24,14 @@ mod bucket;
 mod export;
 mod export_schema;
 mod exposition;
+pub mod guard;
 mod health;
+mod idle;
 pub mod listen;
+mod metrics_api;
 mod parameters;
 mod past;
 mod paths;
-mod percent;
 mod points;
 mod pretty;
 mod process;
@@ -60,6 +64,7 @@ use self::{
 use crate::{
     archive::status::ArchiveStatus,
     clock::Clock,
+    percent,
     query::{Queries, past::Past},
     self_metrics::{self, SelfMetrics},
 };
@@ -122,9 +127,15 @@ impl Rest {
         parameters: &Parameters,
     ) -> Response {
         let method = &request.method;
+        let Inner { queries, clock, exports, room, history, .. } = &*self.0;
+        let now = clock.now();
         let question = match route {
             Route::Healthz => return self.healthz(),
             _ if method == Method::OPTIONS => return answer::methods(),
+            Route::Metrics(question) => {
+                let asked = metrics_api::Asked { request, wish, parameters, now, room };
+                return metrics_api::answer(queries, question, asked).await;
+            }
             _ if method != Method::GET && method != Method::HEAD => {
                 return answer::method_not_allowed(wish);
             }
@@ -137,8 +148,7 @@ impl Rest {
             let message = "not acceptable: this path answers application/json";
             return answer::failure(wish, StatusCode::NOT_ACCEPTABLE, message);
         }
-        let Inner { queries, clock, exports, room, history, .. } = &*self.0;
-        let asked = Asked { method, wish, parameters, now: clock.now(), exports, room, history };
+        let asked = Asked { method, wish, parameters, now, exports, room, history };
         api::answer(queries, question, asked).await
     }
 
@@ -216,8 +226,8 @@ async fn answered(State(rest): State<Rest>, request: Request<Body>) -> Response 
     };
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("accept"));
-    // Every answer is about this moment.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Almost every answer is about this moment.
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     let took = rest.0.clock.elapsed().saturating_sub(began);
     rest.count(pattern, answer.status(), took);
     answer

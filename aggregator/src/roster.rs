@@ -151,6 +151,14 @@ impl Roster {
         self.pods.get(place)
     }
 
+    /// The pods of a namespace: all are sorted by their namespaces first.
+    pub fn pods_of(&self, namespace: &str) -> &[Pod] {
+        let first = self.pods.partition_point(|pod| pod.key.namespace.as_str() < namespace);
+        let rest = self.pods.get(first..).unwrap_or_default();
+        let end = rest.partition_point(|pod| pod.key.namespace.as_str() == namespace);
+        rest.get(..end).unwrap_or_default()
+    }
+
     /// The free container of that name.
     pub fn free_container(&self, name: &str) -> Option<&FreeContainer> {
         let place =

@@ -4,6 +4,8 @@
 //! atomics, and cloning one is cloning a pointer to it; families (those with labels) take a lock
 //! and are for what is rare or slow anyway: refusals and HTTP requests.
 
+pub mod secure;
+
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -14,6 +16,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+use self::secure::Secure;
 
 /// Why something was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -248,6 +252,8 @@ pub struct SelfMetrics {
     pub history: HistoryCounts,
     /// What the API server says.
     pub kubernetes: Kubernetes,
+    /// What the secure port does.
+    pub secure: Secure,
 }
 
 impl Default for SelfMetrics {
@@ -275,6 +281,7 @@ impl Default for SelfMetrics {
             exports_cut_off: Counter::default(),
             history: HistoryCounts::default(),
             kubernetes: Kubernetes::default(),
+            secure: Secure::default(),
         }
     }
 }
@@ -288,6 +295,7 @@ impl SelfMetrics {
         self.register_http(all);
         self.history.register(all);
         self.kubernetes.register(all);
+        self.secure.register(all);
         self.archive.register(all);
     }
 

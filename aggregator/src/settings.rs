@@ -3,6 +3,8 @@
 //! clap collects the texts and writes the help; [`Settings::check`] is pure and reports every
 //! fault together, each with its flag, so that nobody has to start the program five times.
 
+pub mod secure;
+
 use std::{
     env,
     fmt::{self, Display},
@@ -14,6 +16,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use tally_proto::{limits::ENTITIES_PER_NODE, tick::Resolution};
 
+use self::secure::{SecureFlags, SecureSettings};
 use crate::{
     history::store::Retention,
     history_command::HistoryFlags,
@@ -49,6 +52,10 @@ pub struct Flags {
     #[arg(long, value_name = "IP:PORT", env = "TALLY_AGGREGATOR_GRPC_LISTEN")]
     #[arg(default_value = "127.0.0.1:8083")]
     pub grpc_listen: String,
+
+    /// The secure port.
+    #[command(flatten)]
+    pub secure: SecureFlags,
 
     /// Allow unencrypted addresses other than loopback: everybody who reaches them can read all
     /// metrics and pretend to be any node
@@ -172,6 +179,8 @@ pub struct Settings {
     pub rest_listen: SocketAddr,
     /// Address of the gRPC side.
     pub grpc_listen: SocketAddr,
+    /// The secure port, where there is to be one.
+    pub secure: Option<SecureSettings>,
     /// Time between two samples.
     pub resolution: Resolution,
     /// How far back the live model reaches.
@@ -260,14 +269,17 @@ impl Settings {
             })
         });
         let history = faults.collect("--history-dir", history.transpose(), None);
+        let kubernetes = flags.api_server();
+        let secure = flags.secure.check(&kubernetes, &mut faults);
         let settings = Self {
+            secure,
             rest_listen: faults.collect("--rest-listen", rest, nowhere),
             grpc_listen: faults.collect("--grpc-listen", grpc, nowhere),
             resolution,
             model_window: faults.collect("--model-window", window, Duration::ZERO),
             history,
             inventory: flags.inventory.clone(),
-            kubernetes: flags.api_server(),
+            kubernetes,
             labels: LabelForm {
                 separator: flags.label_separator.clone(),
                 ignored: flags.ignore_label.iter().cloned().collect(),

@@ -201,6 +201,7 @@ fn inventory() -> Inventory {
         node: None,
         workload: None,
         labels: "app:a,tier:\"x\"".into(),
+        own_labels: "app:a,tier:\"x\"".into(),
         containers: Box::new([container("main", Some(500)), container("stub", Some(20))]),
         helpers: Box::default(),
     });

@@ -27,6 +27,13 @@ pub fn millicores(growth_ns: u64, elapsed_us: u64) -> Result<i64, NoRate> {
     Ok(i64::try_from(rate).unwrap_or(i64::MAX))
 }
 
+/// CPU time as billionths of a core.
+pub fn nanocores(growth_ns: u64, elapsed_us: u64) -> Result<u64, NoRate> {
+    // One core is 1,000 ns a microsecond.
+    let rate = (u128::from(growth_ns) * 1_000_000).checked_div(u128::from(elapsed_us));
+    Ok(u64::try_from(rate.ok_or(NoRate::NotLater)?).unwrap_or(u64::MAX))
+}
+
 /// Growth each second.
 #[expect(clippy::as_conversions, reason = "a double holds every rate to 15 digits")]
 pub fn per_second(growth: u64, elapsed_us: u64) -> Result<f64, NoRate> {
@@ -50,12 +57,15 @@ mod tests {
     #[test]
     fn no_time_no_rate() {
         assert_eq!(millicores(5, 0), Err(NoRate::NotLater));
+        assert_eq!(nanocores(5, 0), Err(NoRate::NotLater));
         assert_eq!(per_second(5, 0), Err(NoRate::NotLater));
     }
 
     #[test]
     fn millicores_are_cut_and_rates_are_exact() {
         assert_eq!(millicores(127_999, 10_000), Ok(12));
+        assert_eq!(nanocores(127_999, 10_000), Ok(12_799_900));
+        assert_eq!(nanocores(u64::MAX, 1), Ok(u64::MAX));
         assert_eq!(per_second(3, 2_000_000), Ok(1.5));
     }
 }

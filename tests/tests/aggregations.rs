@@ -295,6 +295,7 @@ async fn aggregations_are_those_of_sqlite() -> anyhow::Result<()> {
     let settings = Settings {
         rest_listen: ([127, 0, 0, 1], 0).into(),
         grpc_listen: ([127, 0, 0, 1], 0).into(),
+        secure: None,
         resolution: Resolution::from_seconds(STEP_S)?,
         model_window: Duration::from_secs(15 * 60),
         history: Some(HistorySettings { directory: history, retention: KEPT }),

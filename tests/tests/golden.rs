@@ -147,6 +147,7 @@ fn settings(folder: &Path, scrapes: &[Scrape], history: &Path) -> anyhow::Result
     Ok(Settings {
         rest_listen: ([127, 0, 0, 1], 0).into(),
         grpc_listen: ([127, 0, 0, 1], 0).into(),
+        secure: None,
         resolution: resolution(scrapes)?,
         model_window: Duration::from_secs(15 * 60),
         history: Some(HistorySettings { directory: history.to_owned(), retention: KEPT }),

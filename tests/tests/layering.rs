@@ -51,7 +51,16 @@ const PACKAGES: &[Package] = &[
     Package {
         folder: "aggregator",
         layers: &[
-            &["clock", "declared", "history_dir", "inventory", "telemetry", "self_metrics"],
+            &[
+                "clock",
+                "declared",
+                "history_dir",
+                "inventory",
+                "percent",
+                "telemetry",
+                "self_metrics",
+            ],
+            &["callers", "tls"],
             &["roster"],
             &["schema"],
             &["admission", "point"],
@@ -70,6 +79,8 @@ const PACKAGES: &[Package] = &[
             "declared",
             "history_dir",
             "inventory",
+            "percent",
+            "callers",
             "roster",
             "schema",
             "history",

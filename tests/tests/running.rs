@@ -37,6 +37,7 @@ fn settings() -> Settings {
     Settings {
         rest_listen: ([127, 0, 0, 1], 0).into(),
         grpc_listen: ([127, 0, 0, 1], 0).into(),
+        secure: None,
         resolution: Resolution::DEFAULT,
         model_window: Duration::from_secs(900),
         history: None,

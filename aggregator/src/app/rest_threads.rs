@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::rest::{Rest, listen};
+use crate::rest::listen::{self, Port};
 
 /// One answers while another compresses.
 const THREADS: usize = 2;
@@ -32,14 +32,14 @@ impl RestThreads {
     pub(super) fn serve(
         &self,
         listener: TcpListener,
-        rest: Rest,
+        port: Port,
         stop: CancellationToken,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let server = self.0.as_ref().map(|runtime| {
             runtime.spawn(async move {
                 // A listener belongs to the runtime that it was made in.
                 let listener = TcpListener::from_std(listener.into_std()?)?;
-                listen::serve(listener, rest, stop).await;
+                listen::serve(listener, port, stop).await;
                 Ok::<(), io::Error>(())
             })
         });

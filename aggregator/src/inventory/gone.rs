@@ -78,6 +78,7 @@ mod tests {
             node: None,
             workload: None,
             labels: "".into(),
+            own_labels: "".into(),
             containers: Box::default(),
             helpers: Box::default(),
         })

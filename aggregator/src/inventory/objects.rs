@@ -202,12 +202,14 @@ impl Object {
 
     /// What it says as a node.
     pub fn node(&self, form: &LabelForm) -> Result<NodeRecord, BadObjects> {
+        let own = &self.metadata.labels;
         let hostname = self.status.addresses.iter().rfind(|address| address.kind == "Hostname");
         Ok(NodeRecord {
             name: self.node_name()?,
             hostname: hostname.map_or(&self.metadata.name, |found| &found.address).clone(),
             host_id: self.spec.external_id.clone(),
-            labels: labels(&self.metadata.labels, form),
+            labels: labels(own, form),
+            own_labels: labels(own, &LabelForm::default()),
             capacity: resources(self, &self.status.capacity)?,
             allocatable: resources(self, &self.status.allocatable)?,
         })
@@ -243,6 +245,7 @@ impl Object {
             node: named("spec.nodeName", self, NodeName::parse_optional(&self.spec.node_name))?,
             workload: named("metadata.ownerReferences", self, workload)?,
             labels: labels(own, form),
+            own_labels: labels(own, &LabelForm::default()),
             containers: containers.collect::<Result<_, _>>()?,
             helpers: helpers(&self.status),
         })
@@ -335,6 +338,16 @@ mod tests {
     #[test]
     fn labels_are_sorted_as_heapster_sorted_them() {
         check(&LabelForm::default(), "app-x:1,app:web,zone:a");
+    }
+
+    #[test]
+    fn an_object_has_all_of_its_labels_whatever_the_form() {
+        let form = LabelForm { separator: "; ".to_owned(), ignored: ["app".to_owned()].into() };
+        let text = r#"{"metadata": {"name": "n", "namespace": "s", "uid": "u", "labels": {"app": "web", "zone": "a"}}}"#;
+        let object: Object = serde_json::from_str(text).unwrap();
+        let (node, pod) = (object.node(&form).unwrap(), object.pod(&form).unwrap());
+        assert_eq!((&*node.labels, &*node.own_labels), ("zone:a", "app:web,zone:a"));
+        assert_eq!((&*pod.labels, &*pod.own_labels), ("zone:a", "app:web,zone:a"));
     }
 
     #[test]

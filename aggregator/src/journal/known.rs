@@ -64,8 +64,14 @@ pub fn encode(roster: &Roster) -> Vec<u8> {
         push_text(namespace, &mut out);
         push_text(uid, &mut out);
     }
-    for (pod, _) in pods {
+    for (pod, _) in &pods {
         push_pod_end(pod, &mut out);
+    }
+    if let Some(node) = &roster.node_record {
+        push_own_labels(&node.own_labels, &node.labels, &mut out);
+    }
+    for (pod, _) in pods {
+        push_own_labels(&pod.own_labels, &pod.labels, &mut out);
     }
     out
 }
@@ -77,9 +83,10 @@ pub fn decode(bytes: &[u8]) -> Result<Inventory, Malformed> {
     if bytes.is_empty() {
         return Ok(inventory);
     }
-    if take_byte(bytes, "a node")? != 0 {
-        inventory.add_node(take_node(bytes)?);
-    }
+    let mut node = match take_byte(bytes, "a node")? {
+        0 => None,
+        _ => Some(take_node(bytes)?),
+    };
     let mut pods = Vec::new();
     for _ in 0..take_at_most(bytes, COUNT_MAX, "pods")? {
         let pod = take_pod(bytes)?;
@@ -93,19 +100,29 @@ pub fn decode(bytes: &[u8]) -> Result<Inventory, Malformed> {
         let uid: Arc<str> = take_text(bytes, TEXT_BYTES, "a uid")?.into();
         inventory.add_namespace(namespace, uid);
     }
-    // Older versions end here.
-    let has_ends = !bytes.is_empty();
-    for mut pod in pods {
-        if has_ends {
-            take_pod_end(&mut pod, bytes)?;
+    // The oldest versions end here, and older ones after the ends of pods.
+    if !bytes.is_empty() {
+        pods.iter_mut().try_for_each(|pod| take_pod_end(pod, bytes))?;
+    }
+    if !bytes.is_empty() {
+        if let Some(node) = &mut node {
+            node.own_labels = take_own_labels(&node.labels, bytes)?;
         }
+        for pod in &mut pods {
+            pod.own_labels = take_own_labels(&pod.labels, bytes)?;
+        }
+    }
+    if let Some(node) = node {
+        inventory.add_node(node);
+    }
+    for pod in pods {
         inventory.add_pod(pod);
     }
     if bytes.is_empty() { Ok(inventory) } else { Err(Malformed::Range("what is known")) }
 }
 
 fn push_node(node: &NodeRecord, out: &mut Vec<u8>) {
-    let NodeRecord { name, hostname, host_id, labels, capacity, allocatable } = node;
+    let NodeRecord { name, hostname, host_id, labels, capacity, allocatable, .. } = node;
     for text in [name.as_str(), hostname, host_id, labels] {
         push_text(text, out);
     }
@@ -119,6 +136,7 @@ fn take_node(bytes: &mut &[u8]) -> Result<NodeRecord, Malformed> {
         hostname: take_text(bytes, TEXT_BYTES, "a host's name")?.to_owned(),
         host_id: take_text(bytes, TEXT_BYTES, "a host's id")?.to_owned(),
         labels: take_text(bytes, TEXT_BYTES, "labels")?.into(),
+        own_labels: Arc::default(),
         capacity: take_resources(bytes)?,
         allocatable: take_resources(bytes)?,
     })
@@ -147,7 +165,17 @@ fn take_pod(bytes: &mut &[u8]) -> Result<PodRecord, Malformed> {
     let containers = (0..count).map(|_| take_container(bytes)).collect::<Result<_, _>>()?;
     let helpers = Box::default();
     let (static_uid, node, workload) = (None, None, None);
-    Ok(PodRecord { key, uid, static_uid, node, workload, labels, containers, helpers })
+    let own_labels = Arc::default();
+    Ok(PodRecord { key, uid, static_uid, node, workload, labels, own_labels, containers, helpers })
+}
+
+/// Mostly they are what is there already.
+fn push_own_labels(own: &Arc<str>, labels: &Arc<str>, out: &mut Vec<u8>) {
+    push_option(Some(&**own).filter(|own| *own != &**labels), out);
+}
+
+fn take_own_labels(labels: &Arc<str>, bytes: &mut &[u8]) -> Result<Arc<str>, Malformed> {
+    Ok(take_option(bytes)?.map_or_else(|| Arc::clone(labels), Arc::from))
 }
 
 /// What older versions did not know of a pod.
@@ -294,6 +322,7 @@ mod tests {
                 name: WorkloadName::parse("web").unwrap(),
             })),
             labels: "app:web".into(),
+            own_labels: "app:web,team:a".into(),
             helpers: Box::new([HelperRecord {
                 name: ContainerName::parse("init").unwrap(),
                 id: ContainerId::parse(&"cd".repeat(32)).unwrap(),
@@ -313,6 +342,7 @@ mod tests {
             hostname: "node-a.example".to_owned(),
             host_id: String::new(),
             labels: "zone:1".into(),
+            own_labels: "zone:1".into(),
             capacity: Resources { cpu_millicores: Some(4000), ..Resources::default() },
             allocatable: Resources::default(),
         };
@@ -343,10 +373,19 @@ mod tests {
     fn what_an_older_version_wrote_lacks_what_it_did_not_know() {
         let roster = sample();
         let (mut bytes, mut end) = (encode(&roster), Vec::new());
-        push_pod_end(roster.pods[0].record.as_ref().unwrap(), &mut end);
+        let (node, known) = (roster.node_record.as_ref().unwrap(), &roster.pods[0].record);
+        let known = known.as_ref().unwrap();
+        push_own_labels(&node.own_labels, &node.labels, &mut end);
+        push_own_labels(&known.own_labels, &known.labels, &mut end);
         bytes.truncate(bytes.len() - end.len());
         let found = decode(&bytes).unwrap();
-        let pod = found.pod(&roster.pods[0].key).unwrap();
+        let pod = found.pod(&known.key).unwrap();
+        assert_eq!((&*pod.own_labels, pod.helpers.len()), ("", 1));
+        end.clear();
+        push_pod_end(known, &mut end);
+        bytes.truncate(bytes.len() - end.len());
+        let found = decode(&bytes).unwrap();
+        let pod = found.pod(&known.key).unwrap();
         assert_eq!((&pod.static_uid, &pod.workload, pod.helpers.len()), (&None, &None, 0));
         assert_eq!(*pod.labels, *"app:web");
     }

@@ -79,6 +79,17 @@ impl Server {
         self.0.cluster_url.to_string()
     }
 
+    /// The namespace that is meant where none is named.
+    pub fn default_namespace(&self) -> &str {
+        &self.0.default_namespace
+    }
+
+    /// Asks it for single objects.
+    pub fn plain_client(&self) -> Result<Client, BadServer> {
+        let bad = |error| BadServer::Client(Box::new(error));
+        Ok(ClientBuilder::try_from(self.0.clone()).map_err(bad)?.build())
+    }
+
     /// Asks it for one watch, whose health is told of every answer.
     pub(super) fn client(&self, health: &Arc<Health>) -> Result<Client, BadServer> {
         let bad = |error| BadServer::Client(Box::new(error));

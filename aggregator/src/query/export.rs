@@ -7,7 +7,6 @@
 //!
 //! ```text
 //! exported   which metrics, and what each of their points begins with
-//! newest     a node's newest frame, and the counters before it
 //! cells      its columns as they are shown, and each entity's cells
 //! entities   writes one entity after the other
 //! json, stamp   texts and times
@@ -17,7 +16,6 @@ mod cells;
 mod entities;
 mod exported;
 mod json;
-mod newest;
 mod stamp;
 
 use std::{ops::ControlFlow, sync::Arc};
@@ -26,9 +24,9 @@ use self::{
     cells::{Cells, columns},
     entities::Entities,
     exported::{Exported, Heads},
-    newest::Newest,
     stamp::Stamps,
 };
+use super::newest::Newest;
 use crate::model::node::NodeSlot;
 
 /// Size of a piece: large enough that sending it costs little, small enough to stay in cache.
@@ -51,7 +49,8 @@ pub fn export(
         // In this order: the view has this tick, or a newer one too.
         let tick = node.newest();
         let view = node.view();
-        let Some(newest) = Newest::of(&view, tick, &exported) else { continue };
+        let needs = |schema: &_, number| exported.needs_before(schema, number);
+        let Some(newest) = Newest::of(&view, tick, &needs) else { continue };
         if heads.set(newest.tick, &exported, &mut stamps).is_none() {
             continue;
         }

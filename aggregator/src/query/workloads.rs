@@ -23,7 +23,7 @@ use crate::{
     inventory::Workload,
     model::{directory::Namespace, node::NodeSlot, past::View},
     rollup::sums::{as_double, thousandths},
-    roster::{Pod, Roster},
+    roster::Pod,
 };
 
 /// One workload of a namespace.
@@ -49,7 +49,7 @@ pub(super) fn present(namespace: &Namespace, name: &str, recent: Tick) -> BTreeS
     let mut found = BTreeSet::new();
     for node in nodes(namespace).into_iter().filter(|node| recent <= node.newest()) {
         let schema = node.schema();
-        let pods = schema.as_ref().map_or(&[][..], |schema| pods_of(&schema.roster, name));
+        let pods = schema.as_ref().map_or(&[][..], |schema| schema.roster.pods_of(name));
         found.extend(pods.iter().filter_map(workload).cloned());
     }
     found
@@ -127,19 +127,11 @@ fn nodes(namespace: &Namespace) -> Vec<Arc<NodeSlot>> {
 fn members(view: &View, key: &WorkloadKey) -> Vec<Entity> {
     let mut found: BTreeSet<&PodName> = BTreeSet::new();
     for era in view.eras() {
-        let pods = pods_of(&era.schema.roster, &key.namespace);
+        let pods = era.schema.roster.pods_of(&key.namespace);
         let own = pods.iter().filter(|pod| workload(pod).is_some_and(|own| **own == key.workload));
         found.extend(own.map(|pod| &pod.key.name));
     }
     found.into_iter().map(|pod| Entity::Pod(key.namespace.clone(), pod.clone())).collect()
-}
-
-/// Pods are sorted by their namespaces first.
-fn pods_of<'a>(roster: &'a Roster, namespace: &str) -> &'a [Pod] {
-    let first = roster.pods.partition_point(|pod| pod.key.namespace.as_str() < namespace);
-    let rest = roster.pods.get(first..).unwrap_or_default();
-    let end = rest.partition_point(|pod| pod.key.namespace.as_str() == namespace);
-    rest.get(..end).unwrap_or_default()
 }
 
 fn workload(pod: &Pod) -> Option<&Arc<Workload>> {

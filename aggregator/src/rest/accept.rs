@@ -79,7 +79,7 @@ fn precision(range: &str, kind: &str, subtype: &str) -> Option<Precision> {
 }
 
 /// The weight among a range's parameters; what cannot be read is 1, the default.
-fn quality(parameters: &str) -> Quality {
+pub(super) fn quality(parameters: &str) -> Quality {
     let pairs = parameters.split(';').filter_map(|pair| pair.trim().split_once('='));
     let mut weights = pairs.filter(|(key, _)| key.eq_ignore_ascii_case("q"));
     weights.next().and_then(|(_, weight)| thousandths(weight)).unwrap_or(Quality(1000))

@@ -92,15 +92,20 @@ pub(super) fn unknown(wish: Wish, nearest: &[String]) -> Response {
 pub(super) fn method_not_allowed(wish: Wish) -> Response {
     let message = "method not allowed: this path answers GET, HEAD and OPTIONS";
     let mut answer = failure(wish, StatusCode::METHOD_NOT_ALLOWED, message);
-    answer.headers_mut().insert(ALLOW, METHODS);
+    allow(&mut answer);
     answer
+}
+
+/// Adds the methods that work.
+pub(super) fn allow(answer: &mut Response) {
+    answer.headers_mut().insert(ALLOW, METHODS);
 }
 
 /// The answer to OPTIONS.
 pub(super) fn methods() -> Response {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
-    answer.headers_mut().insert(ALLOW, METHODS);
+    allow(&mut answer);
     answer
 }
 

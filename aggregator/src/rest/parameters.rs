@@ -75,8 +75,13 @@ impl Parameters {
 
     /// Whether the answer should be indented for people.
     pub(super) fn pretty(&self) -> bool {
-        let pretty = self.0.iter().find(|(key, _)| key == "pretty");
-        pretty.is_some_and(|(_, value)| !matches!(value.as_str(), "false" | "0"))
+        self.switch("pretty")
+    }
+
+    /// Whether a parameter is there, and not as `false` or `0`.
+    pub(super) fn switch(&self, key: &str) -> bool {
+        let found = self.0.iter().find(|(name, _)| name == key);
+        found.is_some_and(|(_, value)| !matches!(value.as_str(), "false" | "0"))
     }
 
     /// What a series is asked for. Without an end it reaches to `now`. Start is checked first, then
@@ -127,7 +132,8 @@ impl Parameters {
         self.first("labels").map_or(Ok(Some(Labels::none())), labels)
     }
 
-    fn first(&self, key: &str) -> Option<&str> {
+    /// The value of a parameter; an empty one is none.
+    pub(super) fn first(&self, key: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(name, _)| name == key)?;
         (!value.is_empty()).then_some(value)
     }

@@ -42,7 +42,7 @@ const PAST: [&str; 34] = [
 ];
 
 /// Every other path; `{…}` stands for one name, `{metric}` for all that remains.
-const PATHS: [&str; 30] = [
+const PATHS: [&str; 54] = [
     "/api/v1/model/nodes",
     "/api/v1/model/nodes/{node}/metrics",
     "/api/v1/model/nodes/{node}/metrics/{metric}",
@@ -68,6 +68,30 @@ const PATHS: [&str; 30] = [
     "/api/v1/model/debug/allkeys",
     "/api/v1/metric-export",
     "/api/v1/metric-export-schema",
+    "/apis",
+    "/apis/metrics.k8s.io",
+    "/apis/metrics.k8s.io/v1",
+    "/apis/metrics.k8s.io/v1/nodes",
+    "/apis/metrics.k8s.io/v1/nodes/{node}",
+    "/apis/metrics.k8s.io/v1/pods",
+    "/apis/metrics.k8s.io/v1/namespaces/{namespace}/pods",
+    "/apis/metrics.k8s.io/v1/namespaces/{namespace}/pods/{pod}",
+    "/apis/metrics.k8s.io/v1beta1",
+    "/apis/metrics.k8s.io/v1beta1/nodes",
+    "/apis/metrics.k8s.io/v1beta1/nodes/{node}",
+    "/apis/metrics.k8s.io/v1beta1/pods",
+    "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods",
+    "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods/{pod}",
+    "/apis/metrics/v1alpha1/nodes",
+    "/apis/metrics/v1alpha1/nodes/{node}",
+    "/apis/metrics/v1alpha1/pods",
+    "/apis/metrics/v1alpha1/namespaces/{namespace}/pods",
+    "/apis/metrics/v1alpha1/namespaces/{namespace}/pods/{pod}",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/apis/metrics.k8s.io/v1",
+    "/openapi/v3/apis/metrics.k8s.io/v1beta1",
+    "/version",
     "/metrics",
     "/healthz",
     "/readyz",
@@ -120,7 +144,7 @@ mod tests {
     fn without_any_beginning_all_paths_are_near() {
         let every: Vec<String> = all().collect();
         assert_eq!(nearest("/"), every);
-        assert_eq!(nearest("/version"), every);
+        assert_eq!(nearest("/versions"), every);
         let api: Vec<String> = all().filter(|path| path.starts_with("/api/")).collect();
         assert_eq!(nearest("/api/v2"), api);
     }

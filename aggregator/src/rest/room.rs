@@ -28,6 +28,21 @@ const WAITING_KIB: u32 = 256 << 10;
 /// How long a question waits for room before it is refused.
 const WAIT: Duration = Duration::from_secs(5);
 
+/// What is said when there was no room for long.
+pub(super) const BUSY: &str = "too many long answers are under way";
+
+/// What is said when an answer could not be made.
+pub(super) const FAILED: &str = "the server is stopping or failed to make this answer";
+
+/// Why an answer was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// There was no room for long.
+    Busy,
+    /// The server is stopping, or it failed.
+    Failed,
+}
+
 /// The room for long answers.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
@@ -60,17 +75,37 @@ impl Room {
         wish: Wish,
         make: impl FnOnce() -> Response + Send + 'static,
     ) -> Response {
-        let made = async {
-            let maker = Arc::clone(&self.makers).acquire_owned().await.ok()?;
-            // The work goes on when nobody waits for it any more, so it keeps its place itself.
-            let (made, _maker) = spawn_blocking(move || (make(), maker)).await.ok()?;
-            self.hold(made).await
-        };
-        match timeout(WAIT, made).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) => failed(wish),
-            Err(_) => answer::refused(wish, "too many long answers are under way"),
+        let made = async { self.hold(self.made(make).await?).await };
+        match in_time(made).await {
+            Ok(answer) => answer,
+            Err(NoRoom::Failed) => failed(wish),
+            Err(NoRoom::Busy) => answer::refused(wish, BUSY),
         }
+    }
+
+    /// Makes what an answer will be written from, on a blocking thread when there is room, with the
+    /// room that its `bytes` take.
+    pub(super) async fn make<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> T + Send + 'static,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Result<(T, OwnedSemaphorePermit), NoRoom> {
+        let made = async {
+            let made = self.made(make).await?;
+            let room = self.take(bytes(&made)).await?;
+            Some((made, room))
+        };
+        in_time(made).await
+    }
+
+    async fn made<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let maker = Arc::clone(&self.makers).acquire_owned().await.ok()?;
+        // The work goes on when nobody waits for it any more, so it keeps its place itself.
+        let (made, _maker) = spawn_blocking(move || (make(), maker)).await.ok()?;
+        Some(made)
     }
 
     /// Waits for room for an answer's bytes.
@@ -89,9 +124,13 @@ impl Room {
     }
 }
 
+async fn in_time<T>(made: impl Future<Output = Option<T>>) -> Result<T, NoRoom> {
+    let made = timeout(WAIT, made).await.map_err(|_| NoRoom::Busy)?;
+    made.ok_or(NoRoom::Failed)
+}
+
 fn failed(wish: Wish) -> Response {
-    let message = "the server is stopping or failed to make this answer";
-    answer::failure(wish, StatusCode::INTERNAL_SERVER_ERROR, message)
+    answer::failure(wish, StatusCode::INTERNAL_SERVER_ERROR, FAILED)
 }
 
 fn kib(number: u32) -> usize {

@@ -12,7 +12,10 @@ use tally_proto::{
 };
 
 use self::past::PastQuestion;
-use super::percent;
+use super::{
+    metrics_api::{self, MetricsQuestion},
+    percent,
+};
 use crate::query::WorkloadKey;
 
 /// What a path is for.
@@ -28,6 +31,8 @@ pub(super) enum Route {
     OwnMetrics,
     /// A question to the API.
     Api(Question),
+    /// A question to the resource metrics API.
+    Metrics(MetricsQuestion),
 }
 
 /// What can be asked under /api/v1.
@@ -87,6 +92,7 @@ impl Route {
             Self::Readyz => "readyz",
             Self::OwnMetrics => "metrics",
             Self::Api(question) => question.pattern(),
+            Self::Metrics(question) => question.pattern(),
         }
     }
 }
@@ -139,7 +145,7 @@ pub(super) fn route(path: &str) -> Result<Route, NoRoute> {
         ["api", "v1", rest @ .., ""] | ["api", "v1", rest @ ..] => {
             api(rest).map(Route::Api).ok_or(NoRoute::Unknown)
         }
-        _ => Err(NoRoute::Unknown),
+        rest => metrics_api::question(rest).map(Route::Metrics).ok_or(NoRoute::Unknown),
     }
 }
 

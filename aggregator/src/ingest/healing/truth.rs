@@ -143,6 +143,7 @@ pub(super) fn inventory() -> Inventory {
             node: None,
             workload: None,
             labels: "".into(),
+            own_labels: "".into(),
             containers: Box::new([container]),
             helpers: Box::default(),
         });

@@ -5,9 +5,8 @@ use std::borrow::Cow;
 use tally_proto::declaration::EntityNumber;
 
 use super::{
-    super::Value,
+    super::{Value, newest::Newest},
     exported::{Exported, Heads},
-    newest::Newest,
 };
 
 /// One column as the export shows it.

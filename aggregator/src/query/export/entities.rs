@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 use tally_proto::{catalogue, declaration::EntityNumber, name::NodeName};
 
 use super::{
-    super::Value,
+    super::{Value, newest::Newest},
     Pieces,
     cells::{Cells, Column},
     exported::{Exported, ExportedMetric, Heads},
     json::{push_label, push_node_labels, push_optional_label, push_pod_labels},
-    newest::Newest,
     stamp::{Stamp, Stamps},
 };
 use crate::{

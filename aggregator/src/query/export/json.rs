@@ -1,6 +1,6 @@
 //! The export's labels and texts, as JSON.
 
-use super::newest::Newest;
+use super::super::newest::Newest;
 use crate::roster::Pod;
 
 /// Writes `"key":"value",`.

@@ -2,7 +2,7 @@
 
 /// Decodes `%XX`; `None` when an escape is malformed. What is not UTF-8 becomes U+FFFD, so that it
 /// is still there and is the name of nothing.
-pub(super) fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

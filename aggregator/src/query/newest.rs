@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use tally_proto::{
-    catalogue::MetricId, columns::Columns, declaration::EntityNumber, metric::ValueType, tick::Tick,
+    catalogue::MetricId,
+    columns::Columns,
+    declaration::{ColumnNumber, EntityNumber},
+    metric::ValueType,
+    tick::Tick,
 };
 
-use super::exported::Exported;
 use crate::{
     model::past::{EraView, View},
     point::{Reading, Value},
@@ -24,7 +27,10 @@ pub(super) struct Newest<'a> {
     before: Option<Before<'a>>,
 }
 
-/// The frame that came before the newest; only the counters that rates need.
+/// Whether rates need a column of the frame before.
+pub(super) type Needs<'a> = &'a dyn Fn(&Schema, ColumnNumber) -> bool;
+
+/// The frame that came before the newest; only the columns that rates need.
 struct Before<'a> {
     schema: &'a Arc<Schema>,
     tick: Tick,
@@ -32,18 +38,19 @@ struct Before<'a> {
 }
 
 impl<'a> Newest<'a> {
-    /// The frame of the tick `newest`, or of a later one that has come since.
-    pub(super) fn of(view: &'a View, newest: Tick, exported: &Exported) -> Option<Self> {
+    /// The frame of the tick `newest`, or of a later one that has come since; what `needs` says of
+    /// the one before.
+    pub(super) fn of(view: &'a View, newest: Tick, needs: Needs<'_>) -> Option<Self> {
         let eras: Vec<EraView<'a>> = view.eras().collect();
         // Late frames may have come after it, in eras of their own.
         let reaches = |era: &EraView<'_>| era.frames.last().is_some_and(|one| newest <= one.tick);
         let (era, earlier) = eras.get(..=eras.iter().rposition(reaches)?)?.split_last()?;
-        let columns = era.newest();
+        let (tick, columns) = (era.frames.last()?.tick, era.newest());
         let before = match era.frames.as_slice() {
-            [.., before, _] => Some(Before::last_but_one(era, before.tick, &columns, exported)),
-            _ => earlier.last().and_then(|era| Before::last_of(era, exported)),
+            [.., before, _] => Some(Before::last_but_one(era, before.tick, &columns, needs)),
+            _ => earlier.last().and_then(|era| Before::last_of(era, needs)),
         };
-        Some(Self { schema: era.schema, tick: era.frames.last()?.tick, columns, before })
+        Some(Self { schema: era.schema, tick, columns, before })
     }
 
     /// When an entity was read, in microseconds after the tick.
@@ -51,16 +58,28 @@ impl<'a> Newest<'a> {
         value(self.schema, &self.columns, self.schema.read_offset?, number)
     }
 
+    /// What the column at `index` says of an entity.
+    pub(super) fn value(&self, index: usize, number: EntityNumber) -> Option<i64> {
+        value(self.schema, &self.columns, index, number)
+    }
+
     /// The rates of a counter at its `index`: one for each of its rows.
     pub(super) fn rates(&self, index: usize, rate: MetricId) -> Vec<Option<Value>> {
-        let rows = self.schema.layout.rows(index);
         let integer = rate.metric().value == ValueType::Integer;
+        let rate = |(before, now): (Reading, Reading)| now.rate_since(before, integer);
+        self.readings(index).into_iter().map(|readings| readings.and_then(rate)).collect()
+    }
+
+    /// The last two readings of a counter at its `index`, the earlier first: for each of its rows.
+    pub(super) fn readings(&self, index: usize) -> Vec<Option<(Reading, Reading)>> {
+        let rows = self.schema.layout.rows(index);
         let earlier = self.before.as_ref().and_then(|before| before.counter(self.schema, index));
-        let rates = rows.iter().zip(self.columns.values.get(index).into_iter().flatten());
-        rates
+        let totals = rows.iter().zip(self.columns.values.get(index).into_iter().flatten());
+        totals
             .map(|(number, total)| {
-                let now = Reading { tick: self.tick, offset: self.offset(*number)?, total: *total };
-                now.rate_since(earlier.as_ref()?.reading(*number)?, integer)
+                let before = earlier.as_ref()?.reading(*number)?;
+                let offset = self.offset(*number)?;
+                Some((before, Reading { tick: self.tick, offset, total: *total }))
             })
             .collect()
     }
@@ -75,14 +94,14 @@ struct Counter<'a> {
 }
 
 impl<'a> Before<'a> {
-    fn last_of(era: &EraView<'a>, exported: &Exported) -> Option<Self> {
-        let columns = counters(era.schema, &era.newest(), exported);
+    fn last_of(era: &EraView<'a>, needs: Needs<'_>) -> Option<Self> {
+        let columns = counters(era.schema, &era.newest(), needs);
         Some(Self { schema: era.schema, tick: era.frames.last()?.tick, columns })
     }
 
-    fn last_but_one(era: &EraView<'a>, tick: Tick, newest: &Columns, exported: &Exported) -> Self {
-        let mut columns = counters(era.schema, newest, exported);
-        era.take_back_last(&mut columns, |number| exported.needs_before(era.schema, number));
+    fn last_but_one(era: &EraView<'a>, tick: Tick, newest: &Columns, needs: Needs<'_>) -> Self {
+        let mut columns = counters(era.schema, newest, needs);
+        era.take_back_last(&mut columns, |number| needs(era.schema, number));
         Self { schema: era.schema, tick, columns }
     }
 
@@ -116,10 +135,12 @@ fn value(schema: &Schema, columns: &Columns, index: usize, number: EntityNumber)
 }
 
 /// The columns that rates need, at their places.
-fn counters(schema: &Schema, columns: &Columns, exported: &Exported) -> Columns {
-    let needed = |number| exported.needs_before(schema, number);
+fn counters(schema: &Schema, columns: &Columns, needs: Needs<'_>) -> Columns {
     let values = columns.layout.columns.iter().zip(&columns.values);
-    let values = values
-        .map(|(column, values)| if needed(column.number) { values.clone() } else { Vec::new() });
+    let values = values.map(
+        |(column, values)| {
+            if needs(schema, column.number) { values.clone() } else { Vec::new() }
+        },
+    );
     Columns { layout: Arc::clone(&columns.layout), values: values.collect() }
 }

@@ -1,0 +1,81 @@
+//! Amounts of usage in a node's newest frame.
+
+use tally_proto::{
+    catalogue,
+    declaration::{ColumnNumber, EntityNumber},
+    rate,
+};
+
+use super::{super::newest::Newest, ContainerUsage, Interval, Usage};
+use crate::{
+    declared::MetricKey,
+    point::{Reading, elapsed_us},
+    roster::Pod,
+    schema::Schema,
+};
+
+/// Whether a column of the frame before is needed.
+pub(super) fn needs(schema: &Schema, number: ColumnNumber) -> bool {
+    let meaning = schema.declarations.column(number);
+    number == ColumnNumber::READ_OFFSET
+        || meaning.is_some_and(|column| {
+            column.metric == MetricKey::Known(catalogue::CPU_USAGE) && column.labels.is_empty()
+        })
+}
+
+/// The columns of one frame that usage is in.
+pub(super) struct UsageColumns<'a> {
+    newest: &'a Newest<'a>,
+    cpu: Option<usize>,
+    readings: Vec<Option<(Reading, Reading)>>,
+    memory: Option<usize>,
+    swap: Option<usize>,
+    ephemeral_storage: Option<usize>,
+}
+
+impl<'a> UsageColumns<'a> {
+    pub(super) fn of(newest: &'a Newest<'a>) -> Self {
+        let column = |id| newest.schema.plain_column(id);
+        let cpu = column(catalogue::CPU_USAGE);
+        Self {
+            newest,
+            cpu,
+            readings: cpu.map(|index| newest.readings(index)).unwrap_or_default(),
+            memory: column(catalogue::MEMORY_WORKING_SET),
+            swap: column(catalogue::MEMORY_SWAP),
+            ephemeral_storage: column(catalogue::EPHEMERAL_STORAGE_USAGE),
+        }
+    }
+
+    /// What a row uses; `None` without a rate of CPU or without memory.
+    pub(super) fn usage(&self, row: EntityNumber) -> Option<(Interval, Usage)> {
+        let position = self.newest.schema.layout.position(self.cpu?, row)?;
+        let (before, now) = self.readings.get(position).copied().flatten()?;
+        let length_us = elapsed_us((before.tick, before.offset), (now.tick, now.offset))?;
+        let growth = rate::growth(before.total, now.total).ok()?;
+        let usage = Usage {
+            cpu_nanocores: rate::nanocores(growth, length_us).ok()?,
+            memory_bytes: self.bytes(self.memory, row)?,
+            swap_bytes: self.bytes(self.swap, row),
+            ephemeral_storage_bytes: self.bytes(self.ephemeral_storage, row),
+        };
+        Some((Interval { end: now.at(), length_us }, usage))
+    }
+
+    /// What the containers of a pod use that have numbers, and the earliest of their times.
+    pub(super) fn usage_of_pod(&self, pod: &Pod) -> Option<(Interval, Box<[ContainerUsage]>)> {
+        let mut earliest = None::<Interval>;
+        let used = pod.containers.iter().filter_map(|container| {
+            let (interval, usage) = self.usage(container.row?)?;
+            earliest = Some(earliest.map_or(interval, |known| known.min(interval)));
+            Some(ContainerUsage { name: container.name.clone(), usage })
+        });
+        let containers: Box<[ContainerUsage]> = used.collect();
+        Some((earliest?, containers))
+    }
+
+    /// Nothing can use less than nothing.
+    fn bytes(&self, column: Option<usize>, row: EntityNumber) -> Option<u64> {
+        u64::try_from(self.newest.value(column?, row)?).ok()
+    }
+}
