@@ -9,3 +9,4 @@ pub mod known_objects;
 pub mod partition;
 pub mod skip;
 pub mod swarm;
+pub mod wire;
