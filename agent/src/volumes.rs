@@ -207,9 +207,7 @@ impl Watch {
             .ok()
             .filter(|path| path.starts_with(&host_root))
             .unwrap_or(kubelet);
-        let on_host = kubelet.to_str().and_then(|path| path.strip_prefix(&host_root));
-        let mounts = read_mountinfo(&host_root)
-            .and_then(|text| Mounts::parse(&text, &host_root, &format!("{}/pods/", on_host?)).ok());
+        let mounts = read_mounts(&host_root, &format!("{}/pods/", kubelet.display()));
         // Not knowing what is mounted, nothing can be touched.
         let found = match &mounts {
             Some(mounts) => {
@@ -386,8 +384,18 @@ fn below(host_root: &str, path: &Path) -> PathBuf {
     format!("{host_root}/{}", path.to_str().unwrap_or_default().trim_start_matches('/')).into()
 }
 
-fn read_mountinfo(host_root: &str) -> Option<Vec<u8>> {
-    let path = format!("{host_root}/proc{}/mountinfo", facts::visible_process(host_root));
+/// What is mounted below a directory: as this process sees it, for that may hang it, and as the host has
+/// it, for not all of that need be seen here. `None` when the host does not tell.
+fn read_mounts(host_root: &str, directory: &str) -> Option<Mounts> {
+    let mut mounts = Mounts::default();
+    mounts.add(&read_mountinfo("/proc/self/mountinfo")?, "", directory).ok()?;
+    let process = facts::visible_process(host_root);
+    let of_host = read_mountinfo(&format!("{host_root}/proc{process}/mountinfo"))?;
+    mounts.add(&of_host, host_root, directory).ok()?;
+    Some(mounts)
+}
+
+fn read_mountinfo(path: &str) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let file = std::fs::File::open(path).ok()?;
     let read = file.take(MOUNTINFO_BYTES).read_to_end(&mut text).ok()?;

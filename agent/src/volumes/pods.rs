@@ -92,17 +92,21 @@ pub(super) struct Found {
 pub(super) struct Mounts(BTreeMap<String, How>);
 
 impl Mounts {
-    /// Of the text of a list of mounts; only those below `directory`, a path of the host.
-    pub(super) fn parse(text: &[u8], host_root: &str, directory: &str) -> Result<Self, BadLine> {
-        let mut mounts = BTreeMap::new();
+    /// Adds those below `directory` of a list in which the host's root is `host_root` less. The last
+    /// at a point covers the others.
+    pub(super) fn add(
+        &mut self,
+        text: &[u8],
+        host_root: &str,
+        directory: &str,
+    ) -> Result<(), BadLine> {
         mountinfo::each(text, |mount| {
             let point = mountinfo::path(mount.point);
-            if let Some(point) = point.to_str().filter(|_| point.starts_with(directory)) {
-                // The last at a point covers the others.
-                mounts.insert(format!("{host_root}{point}"), ask(&mount));
+            let point = point.to_str().map(|point| format!("{host_root}{point}"));
+            if let Some(point) = point.filter(|point| point.starts_with(directory)) {
+                self.0.insert(point, ask(&mount));
             }
-        })?;
-        Ok(Self(mounts))
+        })
     }
 
     /// Everything that is mounted below a path.
@@ -221,9 +225,11 @@ mod tests {
 
         fn look(&self) -> Found {
             let root = self.root.path();
-            let mounts =
-                Mounts::parse(self.mountinfo.as_bytes(), root.to_str().unwrap(), "/kubelet/pods");
-            Found::look(&root.join("kubelet"), &root.join("logs"), &mounts.unwrap())
+            let mut mounts = Mounts::default();
+            let (host_root, directory) = (root.to_str().unwrap(), root.join("kubelet/pods"));
+            let directory = directory.to_str().unwrap();
+            mounts.add(self.mountinfo.as_bytes(), host_root, directory).unwrap();
+            Found::look(&root.join("kubelet"), &root.join("logs"), &mounts)
         }
 
         /// Volumes in their order: name, how, whether ephemeral.
@@ -305,9 +311,26 @@ mod tests {
     fn mounts_below_a_volume_are_known() {
         let text = b"1 0 0:1 / /k/v rw - tmpfs t rw\n2 0 0:2 / /k/v/a rw - nfs n rw\n\
             3 0 0:3 / /k/v/a/b rw - nfs n rw\n4 0 0:4 / /k/va rw - nfs n rw\n";
-        let mounts = Mounts::parse(text, "/host", "/k").unwrap();
+        let mut mounts = Mounts::default();
+        mounts.add(text, "/host", "/host/k").unwrap();
         assert_eq!(mounts.below("/host/k/v"), ["/host/k/v/a", "/host/k/v/a/b"]);
         assert!(mounts.below("/host/k/other").is_empty());
+    }
+
+    #[test]
+    fn what_the_host_has_mounted_counts_before_what_is_seen() {
+        let mut mounts = Mounts::default();
+        mounts
+            .add(
+                b"1 0 0:1 / /host/k/v rw - tmpfs t rw\n2 0 0:2 / /other rw - nfs n rw\n",
+                "",
+                "/host/k",
+            )
+            .unwrap();
+        mounts.add(b"1 0 0:9 / /k/w rw - nfs n rw\n", "/host", "/host/k").unwrap();
+        assert_eq!(mounts.0.keys().collect::<Vec<_>>(), ["/host/k/v", "/host/k/w"]);
+        mounts.add(b"1 0 0:8 / /k/v rw - nfs n rw\n", "/host", "/host/k").unwrap();
+        assert_eq!(mounts.0["/host/k/v"], on(0, 8));
     }
 
     #[test]
