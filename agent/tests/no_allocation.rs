@@ -11,20 +11,21 @@ mod captured;
 #[path = "support/fake_host.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod fake_host;
+#[path = "support/known_disks.rs"]
+mod known_disks;
 
-use std::{alloc::System, fs, sync::Arc};
+use std::{alloc::System, fs};
 
 use captured::{captures, unpack};
 use fake_host::{FakeHost, Watched};
+use known_disks::volume_of_each;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tally_agent::{
-    disk_usage::{Board, DiskUsage, PodUsage, Space, Volume},
     inquiry::inquiry,
     sampler::{Sampler, SamplerOptions},
 };
 use tally_proto::{
     columns::Builder,
-    name::PodUid,
     tick::{Resolution, Tick},
 };
 
@@ -65,7 +66,7 @@ fn of_a_host_that_works() {
     // Names were asked for, and nobody knew any.
     watched.sampler.ask_names(inquiry().0);
     // What is on disk was found out once, and is repeated.
-    watched.sampler.watch_disk_usage(disk_usage(), u64::MAX);
+    watched.sampler.watch_disk_usage(volume_of_each(20), u64::MAX);
     for _ in 0..WARM_UP {
         watched.read();
     }
@@ -92,21 +93,6 @@ fn of_a_host_that_works() {
     assert_eq!(opens, opens_before);
     // 22 idle groups with 5 files, 20 active ones with 9.
     assert!((22 * 5 + 20 * 9) * TICKS < readings - readings_before, "it did read");
-}
-
-/// A volume of each pod.
-fn disk_usage() -> Board {
-    let one = |number: u32| {
-        let space = Space { used_bytes: Some(1), room: None };
-        let resource = format!("Volume:{number}").into();
-        let volume = Volume { resource, space, is_ephemeral: true, holds_data: true };
-        let usage = PodUsage { volumes: Some(vec![volume]), ..PodUsage::default() };
-        (PodUid::parse(&number.to_string()).unwrap(), usage)
-    };
-    let board = Board::default();
-    let pods = (0..20).map(one).collect();
-    board.put(Arc::new(DiskUsage { pods, knows_layers: true, ..DiskUsage::default() }));
-    board
 }
 
 /// Allocations and opens of a captured host's steady ticks. Nothing moves in it, but every group has

@@ -34,18 +34,25 @@ async fn round(options: &Options, known: &mut HashMap<ContainerId, ContainerPath
     let mut layers = Layers::default();
     for path in options.cri.find(Api::Cri, &options.host_root) {
         if let Some(told) = within(&path, of_cri(&path)).await {
-            layers.measured.extend(told.measured);
+            first_wins(&mut layers.measured, told.measured);
             layers.has_cri = true;
             layers.images_bytes = layers.images_bytes.or(told.images_bytes);
         }
     }
     for path in options.docker.find(Api::Docker, &options.host_root) {
         if let Some(told) = within(&path, of_docker(&path, known)).await {
-            layers.unmeasured.extend(told);
+            first_wins(&mut layers.unmeasured, told);
         }
     }
     known.clone_from(&layers.unmeasured);
     layers
+}
+
+/// The system's own sockets are asked first, and no user's says otherwise.
+fn first_wins<T>(known: &mut HashMap<ContainerId, T>, told: HashMap<ContainerId, T>) {
+    for (id, value) in told {
+        known.entry(id).or_insert(value);
+    }
 }
 
 async fn within<T>(path: &Path, asked: impl Future<Output = Result<T, AskError>>) -> Option<T> {

@@ -45,6 +45,8 @@ enum Habit {
     Cri(&'static str),
     /// Docker's API.
     Docker,
+    /// Docker's API, with other paths for the same containers.
+    Liar,
     /// HTTP, but nothing that we ask for.
     Refuses,
     /// It takes connections, and that is all.
@@ -77,7 +79,7 @@ fn start(path: &Path, habit: Habit) -> Runtime {
                             .serve_connection(io, service)
                             .await
                     }
-                    Habit::Docker | Habit::Refuses => {
+                    Habit::Docker | Habit::Liar | Habit::Refuses => {
                         let service = service_fn(move |request| docker(habit, request));
                         http1::Builder::new().serve_connection(io, service).await
                     }
@@ -91,6 +93,9 @@ fn start(path: &Path, habit: Habit) -> Runtime {
 async fn docker(habit: Habit, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let text = match request.uri().path() {
         "/containers/json" => r#"[{"Id":"free","Names":["/web"],"Image":"busybox:1"}]"#,
+        "/containers/free/json" if habit == Habit::Liar => {
+            r#"{"GraphDriver":{"Data":{"UpperDir":"/root"}}}"#
+        }
         "/containers/free/json" => {
             r#"{"LogPath":"/l/free.log","GraphDriver":{"Data":{"UpperDir":"/o/diff"}}}"#
         }
@@ -388,4 +393,15 @@ async fn a_runtime_that_refuses_to_tell_of_layers_hides_no_other() {
         [world.start("cri.sock", Habit::Refuses), world.start("docker.sock", Habit::Docker)];
     let Layers { has_cri: false, unmeasured, .. } = layers_of(&world).await else { panic!() };
     assert_eq!(unmeasured.len(), 1);
+}
+
+#[tokio::test]
+async fn what_one_socket_tells_of_a_container_no_later_one_changes() {
+    let mut world = World::new();
+    let [first, second] = ["a.sock", "b.sock"].map(|name| world.folder.path().join(name));
+    world.asking.options.docker = Places::At(vec![first.clone(), second.clone()]);
+    let _runtimes = [start(&first, Habit::Docker), start(&second, Habit::Liar)];
+    let layers = layers_of(&world).await;
+    let [paths] = &layers.unmeasured.into_values().collect::<Vec<_>>()[..] else { panic!("one") };
+    assert_eq!(paths.layer.as_deref(), Some("/o/diff"));
 }
