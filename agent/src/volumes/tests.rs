@@ -3,7 +3,7 @@ use std::{fs, io, os::unix::ffi::OsStrExt as _, thread};
 use tally_proto::name::{ContainerId, ContainerName, PodUid};
 
 use super::*;
-use crate::disk_usage::Layer;
+use crate::disk_usage::{Layer, layer_questions};
 
 const UID: &str = "11111111-2222-3333-4444-555555555501";
 
@@ -252,4 +252,20 @@ fn a_stop_ends_a_walk_at_its_next_pause() {
     host.watch.round(Some(Layers::default()), &host.board, &mut pause);
     assert_eq!(pauses, 1);
     assert_eq!(volume_bytes(&host.board.newest().unwrap()), None);
+}
+
+#[test]
+fn rounds_go_on_until_the_agent_stops() {
+    let host = Host::new();
+    host.write(&format!("{}/file", Host::volume("scratch")), 1);
+    let (questions, inbox) = layer_questions();
+    // Nobody answers about layers; what is on disk is found all the same.
+    drop(inbox);
+    let mut seen = Vec::new();
+    let pause = |pause| {
+        seen.push((pause, host.board.newest().map(|usage| volume_bytes(&usage).is_some())));
+        if seen.len() < 3 { Pause::Over } else { Pause::Stopped }
+    };
+    run(host.watch.options.clone(), &questions, &host.board, spawn, pause);
+    assert_eq!(seen, [(Duration::from_secs(60), Some(true)); 3]);
 }
