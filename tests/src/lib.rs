@@ -10,3 +10,4 @@ pub mod known_objects;
 pub mod partition;
 pub mod skip;
 pub mod swarm;
+pub mod wire;

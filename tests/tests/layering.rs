@@ -99,11 +99,11 @@ const PACKAGES: &[Package] = &[
         layers: &[
             &["backoff", "counters", "identity", "parse", "schedule", "telemetry"],
             &["meanings", "columns", "host", "names", "reading"],
-            &["assemble", "handover", "inquiry"],
+            &["assemble", "disk_usage", "handover", "inquiry"],
             &["cgroup"],
             &["network", "node", "own_cost"],
             &["sampler"],
-            &["once", "outbox", "runtimes"],
+            &["once", "outbox", "runtimes", "volumes"],
             &["spool"],
             &["backlog", "folder"],
             &["settings"],
