@@ -49,6 +49,8 @@ pub struct Usage {
 pub struct Interval {
     /// When the later reading was made.
     pub end: UnixMs,
+    /// The tick of that reading.
+    pub tick: Tick,
     /// Time between the two.
     pub length_us: u64,
 }
@@ -75,7 +77,7 @@ pub struct PodUsage {
     pub labels: Arc<str>,
     /// Of its containers' times the earliest.
     pub interval: Interval,
-    /// Those of its containers that have numbers, at least one, sorted by name.
+    /// Its containers, at least one: in the order of its specification, then others by name.
     pub containers: Box<[ContainerUsage]>,
 }
 
@@ -99,8 +101,27 @@ pub enum PodScope<'a> {
     One(&'a str, &'a str),
 }
 
-/// Which of them, by what they are called: namespace and name.
-pub type Chosen<'a> = &'a dyn Fn(&str, &str) -> bool;
+/// With which containers a pod is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Containers {
+    /// Those that have numbers, init and debug containers too.
+    Measured,
+    /// Those of its specification, all of them: without the numbers of one the pod is left out.
+    Specified,
+}
+
+/// What is asked of pods.
+#[derive(Clone, Copy)]
+pub struct PodsAsked<'a> {
+    /// Where they are.
+    pub scope: PodScope<'a>,
+    /// Which of them, by their labels.
+    pub labels: &'a LabelSelector,
+    /// Which of them, by namespace and name.
+    pub chosen: &'a dyn Fn(&str, &str) -> bool,
+    /// With which containers.
+    pub containers: Containers,
+}
 
 impl Queries {
     /// What nodes use, sorted by name: all, or the one of that name.
@@ -120,17 +141,11 @@ impl Queries {
     }
 
     /// What pods use, sorted by namespace and name.
-    pub fn pod_usage(
-        &self,
-        scope: PodScope<'_>,
-        labels: &LabelSelector,
-        chosen: Chosen<'_>,
-        now: UnixMs,
-    ) -> Vec<PodUsage> {
+    pub fn pod_usage(&self, asked: PodsAsked<'_>, now: UnixMs) -> Vec<PodUsage> {
         let usable = self.usable_since(now);
         let mut found = Vec::new();
-        for node in self.nodes_of(scope).iter().filter(|node| usable <= node.newest()) {
-            self.push_pods(node, scope, (labels, chosen), &mut found);
+        for node in self.nodes_of(asked.scope).iter().filter(|node| usable <= node.newest()) {
+            self.push_pods(node, asked, &mut found);
         }
         // A pod that moved may still be on its old node: the one that was read last is it.
         found.sort_by(|one, other| {
@@ -183,13 +198,8 @@ impl Queries {
         Some(NodeUsage { name: node.name.clone(), labels: own_labels, interval, usage })
     }
 
-    fn push_pods(
-        &self,
-        node: &NodeSlot,
-        scope: PodScope<'_>,
-        (labels, chosen): (&LabelSelector, Chosen<'_>),
-        found: &mut Vec<PodUsage>,
-    ) {
+    fn push_pods(&self, node: &NodeSlot, asked: PodsAsked<'_>, found: &mut Vec<PodUsage>) {
+        let PodsAsked { scope, labels, chosen, containers } = asked;
         // In this order: the view has this tick, or a newer one too.
         let (tick, view) = (node.newest(), node.view());
         let Some(newest) = Newest::of(&view, tick, &newest_usage::needs) else { return };
@@ -214,7 +224,7 @@ impl Queries {
         }
         let columns = UsageColumns::of(&newest);
         let pods = labelled.into_iter().filter_map(|(pod, labels)| {
-            let (interval, containers) = columns.usage_of_pod(pod)?;
+            let (interval, containers) = columns.usage_of_pod(pod, containers)?;
             Some(PodUsage { key: pod.key.clone(), labels, interval, containers })
         });
         found.extend(pods);
