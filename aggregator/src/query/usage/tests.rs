@@ -190,3 +190,29 @@ fn containers_are_in_the_order_of_the_specification_and_may_all_have_to_be_there
     assert_eq!(found(Containers::Measured), measured);
     assert_eq!(found(Containers::Specified), ["unknown: any", "whole: app stub"]);
 }
+
+#[test]
+fn pods_of_many_nodes_are_in_order_before_they_are_sorted() {
+    let model = model();
+    let all_names = (0..60).map(|at| &*format!("p{:02}", at * 37 % 60).leak());
+    let all_names: Vec<&'static str> = all_names.collect();
+    for (node, names) in ["a", "b", "c", "d"].into_iter().zip(all_names.chunks(15)) {
+        let pods = names.iter().map(|name| {
+            let namespace = if name.ends_with('7') { "other" } else { "s" };
+            Pod(namespace, name, vec![steady("app", 1, 1)])
+        });
+        deliver(&model, node, &pods.collect::<Vec<_>>());
+    }
+    let queries = Queries::new(model);
+    let (scope, labels) = (PodScope::Cluster, &all());
+    let containers = Containers::Measured;
+    let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
+    let nodes = queries.nodes_of(scope).into_iter();
+    let of_nodes = nodes.map(|node| {
+        let pods = queries.pods_of_node(&node, asked);
+        (node, pods)
+    });
+    let found = names(&queries.nearly_sorted(of_nodes.collect()));
+    assert!(found.is_sorted() && found.len() == 60, "{found:?}");
+    assert_eq!(names(&queries.pod_usage(asked, NOW)), found);
+}
