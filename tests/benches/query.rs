@@ -5,7 +5,10 @@ use std::{hint::black_box, ops::ControlFlow, sync::Arc, time::Duration};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tally_aggregator::{
     model::Model,
-    query::{Queries, TickRange},
+    query::{
+        Queries, TickRange,
+        usage::{Containers, PodScope, PodsAsked, selector::LabelSelector},
+    },
 };
 use tally_proto::{
     entity::Entity,
@@ -119,6 +122,21 @@ fn query(criterion: &mut Criterion) {
     });
     criterion.bench_function("list of metrics", |bench| {
         bench.iter(|| queries.metric_names(&container));
+    });
+    // A second after the last tick.
+    let now = UnixMs(Tick(2_000_000_000 + TICKS).unix_ms().0);
+    let all = LabelSelector::default();
+    let usage = |scope: PodScope<'_>| {
+        let containers = Containers::Measured;
+        let asked = PodsAsked { scope, labels: &all, chosen: &|_, _| true, containers };
+        queries.pod_usage(asked, now)
+    };
+    assert_eq!(usage(PodScope::Cluster).len(), 30_000, "every pod has usage");
+    criterion.bench_function("usage of 30,000 pods", |bench| {
+        bench.iter(|| usage(PodScope::Cluster));
+    });
+    criterion.bench_function("usage of a namespace's pods", |bench| {
+        bench.iter(|| usage(PodScope::Namespace(&namespace)));
     });
     let export = || {
         let mut bytes = 0;

@@ -8,6 +8,7 @@ pub mod history;
 pub mod known_loads;
 pub mod known_objects;
 pub mod partition;
+pub mod readers;
 pub mod skip;
 pub mod swarm;
 pub mod wire;
