@@ -4,6 +4,7 @@
 //! network no tick. The way between them is [`crate::handover`]. Stopping follows the data: the
 //! thread ends first, its queue closes, the uplink delivers what is left for two seconds.
 
+mod disks;
 mod reader;
 mod spool_folder;
 mod ticker;
@@ -70,6 +71,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         Sampler::open(sampler_options(&settings)).context("cannot measure this host")?;
     let (inquiry, inbox) = inquiry();
     sampler.ask_names(inquiry);
+    let disks = disks::start(&settings, &mut sampler)?;
     info!(
         %node,
         cgroups = %sampler.layout(),
@@ -98,6 +100,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         ended = drive(*resolution, options, read, folder, counters, shutdown) => ended,
         // It ends with its handle only.
         ended = &mut naming => ended.context("asking the runtimes failed"),
+        ended = disks.ended() => Err(ended),
     };
     naming.abort();
     ended
@@ -125,7 +128,8 @@ fn runtime_options(settings: &Settings) -> runtimes::Options {
 
 fn sampler_options(settings: &Settings) -> SamplerOptions {
     let options = SamplerOptions::new(&settings.host_root, settings.resolution);
-    SamplerOptions { container_load: settings.container_load, ..options }
+    let kubelet_dir = settings.kubelet_dir.clone();
+    SamplerOptions { container_load: settings.container_load, kubelet_dir, ..options }
 }
 
 /// Reads the host with `read` at every tick and delivers, until `shutdown`.

@@ -69,6 +69,8 @@ pub struct Backlog {
     /// After a refusal: one frame at a time, so that it is known which one is refused.
     is_careful: bool,
     urgency: Urgency,
+    /// Whether the first frame that is not acknowledged was refused as of a time that has not come.
+    was_ahead: bool,
     /// The tick that was read last: 0 before the first.
     newest: Tick,
 }
@@ -83,13 +85,18 @@ impl Backlog {
             voice: Voice::Live,
             is_careful: false,
             urgency: Urgency::Calm,
+            was_ahead: false,
             newest: Tick(0),
         }
     }
 
     /// Takes a frame in at `now`. Hands back a buffer that is no longer needed.
     pub fn push(&mut self, reading: Reading, now: Duration) -> Columns {
+        let goes_back = reading.tick < self.newest;
         self.newest = reading.tick;
+        if goes_back && self.was_ahead {
+            self.give_up_later_than_now();
+        }
         let unneeded = self.outbox.push(reading, now);
         let spool = self.spool.as_ref();
         self.outbox.make_room(|sequence| spool.is_some_and(|spool| spool.holds(sequence)));
@@ -143,6 +150,7 @@ impl Backlog {
         }
         self.outbox.restart();
         self.pin(None);
+        self.was_ahead = refusal == Some(Refusal::Time) || self.was_ahead && refusal.is_none();
         match (std::mem::replace(&mut self.voice, Voice::Live), refusal) {
             (Voice::Replay(replay), Some(Refusal::Content)) => {
                 let is_known = self.is_careful && replay.sent.len() == 1;
@@ -152,12 +160,7 @@ impl Backlog {
                 }
             }
             (Voice::Replay(replay), Some(Refusal::Time)) => self.give_up_ahead(&replay),
-            (Voice::Live, Some(Refusal::Time)) => {
-                let given_up = self.outbox.drop_after(self.newest);
-                if let (Some(spool), Some(last)) = (&mut self.spool, given_up) {
-                    spool.acknowledge(self.hello.run, last);
-                }
-            }
+            (Voice::Live, Some(Refusal::Time)) => self.give_up_later_than_now(),
             (Voice::Live, Some(Refusal::Content)) | (_, None) => (),
         }
     }
@@ -312,6 +315,7 @@ impl Backlog {
             return;
         }
         self.outbox.acknowledge(sequence);
+        self.was_ahead = false;
         if let Some(spool) = &mut self.spool {
             spool.acknowledge(self.hello.run, sequence);
         }
@@ -348,6 +352,13 @@ impl Backlog {
         let kept = self.kept();
         if let Some(spool) = &mut self.spool {
             spool.make_room(self.newest, kept);
+        }
+    }
+
+    fn give_up_later_than_now(&mut self) {
+        let given_up = self.outbox.drop_after(self.newest);
+        if let (Some(spool), Some(last)) = (&mut self.spool, given_up) {
+            spool.acknowledge(self.hello.run, last);
         }
     }
 

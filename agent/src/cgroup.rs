@@ -7,6 +7,7 @@
 //! cache of an idle group; that is seen at its next slow turn. On hosts full of idle containers this is
 //! most of the cost.
 
+mod crun;
 mod disks;
 mod pressure;
 pub mod v1;

@@ -3,8 +3,10 @@
 //! Numbers are given out from 1 when a metric first has a value, and stay for the agent's life. Looking
 //! one up is two indexings, because it happens for every value of every tick.
 
+use std::collections::HashSet;
+
 use tally_proto::{
-    catalogue::{METRICS, MetricId},
+    catalogue::{self, METRICS, MetricId},
     declaration::{ColumnDeclaration, ColumnNumber},
     limits::COLUMNS_PER_NODE,
     metric::{Labels, MetricName},
@@ -17,7 +19,11 @@ const RESOURCE_ID: &str = "resource_id";
 /// interface anew for every container would have ever more.
 const RESOURCES_MAX: usize = 1024;
 
-/// A disk, interface or filesystem: one value of `resource_id`.
+/// Volumes of pods among them, so that there is room for disks and interfaces whatever pods have. Many
+/// have names of their own (`kube-api-access-x2k4q`), so what no pod has any more makes room.
+const VOLUMES_MAX: usize = 512;
+
+/// A disk, interface, filesystem or volume: one value of `resource_id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceNumber(usize);
 
@@ -31,11 +37,20 @@ impl Numbers {
     }
 }
 
+#[derive(Debug)]
+struct Resource {
+    name: Box<str>,
+    numbers: Numbers,
+    is_volume: bool,
+}
+
 /// All columns of a node.
 #[derive(Debug)]
 pub struct Columns {
     plain: Numbers,
-    resources: Vec<(Box<str>, Numbers)>,
+    resources: Vec<Resource>,
+    /// Volumes that no pod has any more.
+    unused: Vec<ResourceNumber>,
     /// Columns that were given out.
     count: u32,
     /// Those that were not declared yet.
@@ -49,6 +64,7 @@ impl Default for Columns {
         Self {
             plain: Numbers::none(),
             resources: Vec::new(),
+            unused: Vec::new(),
             count: 0,
             new: Vec::new(),
             refused: 0,
@@ -71,7 +87,7 @@ impl Columns {
         metric: MetricId,
         resource: ResourceNumber,
     ) -> Option<ColumnNumber> {
-        match self.resources.get(resource.0)?.1.0.get(metric.index())? {
+        match self.resources.get(resource.0)?.numbers.0.get(metric.index())? {
             Some(number) => Some(*number),
             None => self.add_of_resource(metric, resource),
         }
@@ -80,15 +96,57 @@ impl Columns {
     /// The number of a resource; `None` when there are too many. Names are kept forever, so that a
     /// disk or an interface that comes back has its columns again.
     pub fn resource(&mut self, name: &str) -> Option<ResourceNumber> {
-        if let Some(known) = self.resources.iter().position(|(known, _)| **known == *name) {
-            return Some(ResourceNumber(known));
+        self.known(name, false).or_else(|| self.add_resource(name, false, RESOURCES_MAX))
+    }
+
+    /// The number of a volume, a resource that goes with its pods.
+    pub fn volume(&mut self, name: &str) -> Option<ResourceNumber> {
+        if let Some(known) = self.known(name, true) {
+            self.unused.retain(|unused| *unused != known);
+            return Some(known);
         }
-        if RESOURCES_MAX <= self.resources.len() {
+        match self.unused.pop() {
+            Some(unused) => self.name_anew(unused, name),
+            None => self.add_resource(name, true, VOLUMES_MAX),
+        }
+    }
+
+    /// Only these volumes are there now: columns of others may mean another from the next call on.
+    pub fn keep_volumes(&mut self, used: &HashSet<ResourceNumber>) {
+        let volumes = self.resources.iter().enumerate().filter(|(_, resource)| resource.is_volume);
+        let numbers = volumes.map(|(number, _)| ResourceNumber(number));
+        self.unused = numbers.filter(|number| !used.contains(number)).collect();
+    }
+
+    fn known(&self, name: &str, is_volume: bool) -> Option<ResourceNumber> {
+        let is_it = |known: &Resource| known.is_volume == is_volume && *known.name == *name;
+        self.resources.iter().position(is_it).map(ResourceNumber)
+    }
+
+    fn add_resource(&mut self, name: &str, is_volume: bool, most: usize) -> Option<ResourceNumber> {
+        let alike = self.resources.iter().filter(|other| !is_volume || other.is_volume).count();
+        if most <= alike || RESOURCES_MAX <= self.resources.len() {
             self.refused += 1;
             return None;
         }
-        self.resources.push((name.into(), Numbers::none()));
+        self.resources.push(Resource { name: name.into(), numbers: Numbers::none(), is_volume });
         Some(ResourceNumber(self.resources.len() - 1))
+    }
+
+    /// Gives the columns of a volume to another.
+    fn name_anew(&mut self, number: ResourceNumber, name: &str) -> Option<ResourceNumber> {
+        let Ok(labels) = Labels::new([(RESOURCE_ID, name)]) else {
+            self.refused += 1;
+            self.unused.push(number);
+            return None;
+        };
+        let resource = self.resources.get_mut(number.0)?;
+        resource.name = name.into();
+        for (id, column) in catalogue::all().zip(resource.numbers.0.iter()) {
+            let Some(column) = *column else { continue };
+            self.new.extend(declaration(column, id, labels.clone()));
+        }
+        Some(number)
     }
 
     /// Columns that were given out since the last call.
@@ -112,14 +170,14 @@ impl Columns {
         metric: MetricId,
         resource: ResourceNumber,
     ) -> Option<ColumnNumber> {
-        let (name, _) = self.resources.get(resource.0)?;
+        let Resource { name, .. } = self.resources.get(resource.0)?;
         // A mount point may be too long for a label.
         let Ok(labels) = Labels::new([(RESOURCE_ID, &**name)]) else {
             self.refused += 1;
             return None;
         };
         let number = self.add(metric, labels)?;
-        *self.resources.get_mut(resource.0)?.1.0.get_mut(metric.index())? = Some(number);
+        *self.resources.get_mut(resource.0)?.numbers.0.get_mut(metric.index())? = Some(number);
         Some(number)
     }
 
@@ -128,23 +186,23 @@ impl Columns {
             self.refused += 1;
             return None;
         }
-        let metric = MetricName::parse(id.metric().name).ok()?;
+        let number = ColumnNumber(self.count + 1);
+        self.new.push(declaration(number, id, labels)?);
         self.count += 1;
-        let number = ColumnNumber(self.count);
-        self.new.push(ColumnDeclaration {
-            number,
-            metric,
-            labels,
-            floating: false,
-            cumulative: false,
-        });
         Some(number)
     }
 }
 
+fn declaration(number: ColumnNumber, id: MetricId, labels: Labels) -> Option<ColumnDeclaration> {
+    let metric = MetricName::parse(id.metric().name).ok()?;
+    Some(ColumnDeclaration { number, metric, labels, floating: false, cumulative: false })
+}
+
 #[cfg(test)]
 mod tests {
-    use tally_proto::catalogue::{self, CPU_USAGE, DISK_READ_BYTES, MEMORY_USAGE};
+    use tally_proto::catalogue::{
+        CPU_USAGE, DISK_READ_BYTES, FILESYSTEM_LIMIT, FILESYSTEM_USAGE, MEMORY_USAGE,
+    };
 
     use super::*;
 
@@ -167,6 +225,56 @@ mod tests {
         assert_eq!(columns.of_resource(DISK_READ_BYTES, vdb), Some(ColumnNumber(2)));
         let [first, _] = &columns.take_new()[..] else { panic!("two columns") };
         assert_eq!(first.labels, Labels::new([("resource_id", "vda")]).unwrap());
+    }
+
+    #[test]
+    fn columns_of_a_volume_that_is_gone_become_anothers() {
+        let mut columns = Columns::default();
+        let [first, second] = ["Volume:a", "Volume:b"].map(|name| columns.volume(name).unwrap());
+        columns.of_resource(FILESYSTEM_USAGE, first);
+        columns.of_resource(FILESYSTEM_LIMIT, first);
+        columns.of_resource(FILESYSTEM_USAGE, second);
+        columns.take_new();
+        columns.keep_volumes(&HashSet::from([second]));
+        assert_eq!(columns.volume("Volume:b"), Some(second));
+        assert_eq!(columns.volume("Volume:c"), Some(first));
+        let declared = columns.take_new();
+        let numbers: Vec<u32> = declared.iter().map(|column| column.number.0).collect();
+        assert_eq!(numbers, [1, 2]);
+        let labels = Labels::new([("resource_id", "Volume:c")]).unwrap();
+        assert!(declared.iter().all(|column| column.labels == labels));
+        assert_eq!(columns.of_resource(FILESYSTEM_USAGE, first), Some(ColumnNumber(1)));
+        assert!(columns.take_new().is_empty());
+    }
+
+    #[test]
+    fn a_volume_that_comes_back_in_time_has_its_columns_again() {
+        let mut columns = Columns::default();
+        let volume = columns.volume("Volume:a").unwrap();
+        columns.keep_volumes(&HashSet::new());
+        assert_eq!(columns.volume("Volume:a"), Some(volume));
+        assert_ne!(columns.volume("Volume:b"), Some(volume));
+    }
+
+    #[test]
+    fn ever_new_volumes_leave_room_for_disks() {
+        let mut columns = Columns::default();
+        for number in 0..10 * VOLUMES_MAX {
+            let volume = columns.volume(&format!("Volume:{number}")).unwrap();
+            columns.of_resource(FILESYSTEM_USAGE, volume);
+            columns.keep_volumes(&HashSet::new());
+        }
+        assert_eq!(columns.take_new().len(), 10 * VOLUMES_MAX);
+        for number in 0..VOLUMES_MAX - 1 {
+            columns.unused.clear();
+            assert!(columns.volume(&format!("Volume:at once {number}")).is_some());
+        }
+        columns.unused.clear();
+        assert_eq!(columns.volume("Volume:one more"), None);
+        assert_eq!(columns.refused(), 1);
+        assert!(columns.resource("vda").is_some());
+        // A mount point may have a volume's name.
+        assert_ne!(columns.resource("Volume:0"), columns.volume("Volume:0"));
     }
 
     #[test]

@@ -60,7 +60,8 @@ struct Device {
 
 impl Node {
     /// Of the host whose root is seen at `host_root`, without a slash at its end.
-    pub fn new(host_root: &str) -> Self {
+    /// What the disk of its kubelet's directory holds is its ephemeral storage.
+    pub fn new(host_root: &str, kubelet_dir: &str) -> Self {
         let proc = format!("{host_root}/proc");
         let process = facts::visible_process(host_root);
         Self {
@@ -77,7 +78,7 @@ impl Node {
             network: Network::of_host(process),
             disks: Disks::default(),
             devices: Vec::new(),
-            filesystems: Filesystems::new(host_root, process),
+            filesystems: Filesystems::new(host_root, process, kubelet_dir),
             slow: Sample::default(),
         }
     }

@@ -1,4 +1,5 @@
-//! Asks the container runtimes over their sockets what containers are called.
+//! Asks the container runtimes over their sockets what containers are called, and (in [`layers`]) what they
+//! have on disk.
 //!
 //! A round connects, asks about everything that is due and leaves: nothing is held between rounds, so a
 //! socket that dies, returns or appears needs no care, and a host in which nothing begins costs nothing.
@@ -7,6 +8,7 @@
 
 mod cri;
 mod docker;
+pub mod layers;
 mod sockets;
 
 use std::{

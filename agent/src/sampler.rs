@@ -9,6 +9,7 @@
 
 mod aliases;
 mod discovery;
+mod disk_usage;
 mod emit;
 mod foreign;
 mod load;
@@ -29,10 +30,13 @@ use tally_proto::{
     tick::{Resolution, Tick},
 };
 
-use self::{discovery::Discovery, foreign::ForeignProcesses, population::Population};
+use self::{
+    discovery::Discovery, disk_usage::Watched, foreign::ForeignProcesses, population::Population,
+};
 use crate::{
     cgroup::Extent,
     columns::Columns,
+    disk_usage::Board,
     host::{
         descriptors::Budget,
         facts,
@@ -49,6 +53,9 @@ use crate::{
 /// How often what changes seldom is read.
 const SLOW_SECONDS: u32 = 15;
 
+/// Where a kubelet keeps volumes unless told otherwise.
+pub const KUBELET_DIR: &str = "/var/lib/kubelet";
+
 /// What to sample.
 #[derive(Clone, Debug)]
 pub struct SamplerOptions {
@@ -58,6 +65,8 @@ pub struct SamplerOptions {
     pub resolution: Resolution,
     /// Whether to count the runnable tasks of each container: it looks at every task.
     pub container_load: bool,
+    /// The kubelet's directory on the host.
+    pub kubelet_dir: PathBuf,
     /// Descriptors that may be held; as many as the process may have when absent.
     pub open_files_max: Option<usize>,
 }
@@ -69,6 +78,7 @@ impl SamplerOptions {
             host_root: host_root.into(),
             resolution,
             container_load: false,
+            kubelet_dir: KUBELET_DIR.into(),
             open_files_max: None,
         }
     }
@@ -144,6 +154,7 @@ pub struct Sampler {
     /// How long the tick before took.
     read_time_us: Option<i64>,
     delivery: Option<Delivery>,
+    disk_usage: Option<Watched>,
     /// Values without a column when that was last reported.
     refused_before: u64,
 }
@@ -158,7 +169,8 @@ impl Sampler {
         if let Some(mount) = unseen(&hierarchies) {
             return Err(OpenError::Unseen(mount));
         }
-        let node = Node::new(root);
+        let kubelet_dir = options.kubelet_dir.to_str().unwrap_or(KUBELET_DIR);
+        let node = Node::new(root, kubelet_dir);
         let budget = match options.open_files_max {
             Some(most) => Budget::new(most),
             None => Budget::of_process(),
@@ -187,6 +199,7 @@ impl Sampler {
             turn: 0,
             read_time_us: None,
             delivery: None,
+            disk_usage: None,
             refused_before: 0,
         })
     }
@@ -194,6 +207,12 @@ impl Sampler {
     /// Asks there what containers are called, from now on. Before, everything goes by its id.
     pub fn ask_names(&mut self, inquiry: Inquiry) {
         self.host.inquiry = Some(inquiry);
+    }
+
+    /// Takes from there what pods and containers have on disk. It is repeated for so many seconds until
+    /// something newer comes.
+    pub fn watch_disk_usage(&mut self, board: Board, kept_s: u64) {
+        self.disk_usage = Some(Watched::new(board, kept_s));
     }
 
     /// Reads the whole host once into `frame`. What is returned must be said before that frame.
@@ -220,6 +239,9 @@ impl Sampler {
         }
         self.population.add_up_processes();
         self.population.find_networks(&mut self.host, self.turn, self.slow_every);
+        if let Some(watched) = &mut self.disk_usage {
+            watched.take(tick, &mut self.population, &mut self.host.columns);
+        }
         self.emit(frame);
         said.columns = self.host.columns.take_new();
         self.turn = self.turn.wrapping_add(1);

@@ -11,6 +11,7 @@ use std::{
     fmt,
     os::unix::ffi::OsStrExt as _,
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::Parser as _;
@@ -44,6 +45,12 @@ pub struct Settings {
     pub cri_sockets: Places,
     /// Sockets of Docker and podman.
     pub docker_sockets: Places,
+    /// Time between two looks at what pods and containers have on disk; `None` when nobody looks.
+    pub disk_usage_interval: Option<Duration>,
+    /// The kubelet's directory on the host.
+    pub kubelet_dir: PathBuf,
+    /// Where the logs of its pods are.
+    pub pod_logs_dir: PathBuf,
     /// How much waits for an acknowledgement in memory.
     pub outbox: Limits,
     /// Where more of it waits on disk.
@@ -122,6 +129,9 @@ const OUTBOX_BYTES: (u64, u64) = (64 << 10, 1 << 30);
 /// Bytes of a spool: a few segments, and what a large disk has.
 const SPOOL_BYTES: (u64, u64) = (4 << 20, 1 << 40);
 
+/// Seconds between two looks at what is on disk: runtimes measure layers each 10 s themselves.
+const DISK_USAGE_SECONDS: (u64, u64) = (10, 3600);
+
 /// Seconds that a spool reaches back: a minute to a year.
 const SPOOL_SECONDS: (u64, u64) = (60, 366 * 86_400);
 
@@ -130,6 +140,8 @@ impl Settings {
     pub fn check(flags: Flags) -> Result<Self, Faults> {
         let mut faults = Faults(Vec::new());
         let resolution = faults.keep("--resolution", &flags.resolution, resolution);
+        let disk_usage_interval =
+            faults.keep("--disk-usage-interval", &flags.disk_usage_interval, interval_or_off);
         let minutes = faults.keep("--outbox-minutes", &flags.outbox_minutes, minutes);
         let bytes = faults.keep("--outbox-bytes", &flags.outbox_bytes, outbox_bytes);
         let spool_bytes = faults.keep("--spool-max-bytes", &flags.spool_max_bytes, spool_bytes);
@@ -150,6 +162,9 @@ impl Settings {
                 host_root: flags.host_root,
                 cri_sockets: places(flags.cri_sockets),
                 docker_sockets: places(flags.docker_sockets),
+                disk_usage_interval: disk_usage_interval?,
+                kubelet_dir: flags.kubelet_dir,
+                pod_logs_dir: flags.pod_logs_dir,
                 outbox: Limits { frames: frames_in(minutes?, resolution), bytes: bytes? },
                 spool_dir: spool_dir(flags.spool_dir),
                 spool: spool::Limits {
@@ -204,6 +219,13 @@ fn http_url(text: &str) -> Result<Uri, BadAggregator> {
 
 fn resolution(text: &str) -> Result<Resolution, BadNumber> {
     Ok(Resolution::from_seconds(units::seconds(text)?)?)
+}
+
+fn interval_or_off(text: &str) -> Result<Option<Duration>, BadNumber> {
+    if matches!(text, "off" | "0" | "0s") {
+        return Ok(None);
+    }
+    Ok(Some(Duration::from_secs(within(units::seconds(text)?, DISK_USAGE_SECONDS)?)))
 }
 
 fn minutes(text: &str) -> Result<u64, BadNumber> {

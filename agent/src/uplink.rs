@@ -26,7 +26,7 @@ use self::{
 };
 pub use crate::backlog::Leftover;
 use crate::{
-    backlog::Backlog,
+    backlog::{Backlog, Refusal},
     backoff::{Backoff, Policy},
     counters::Counters,
     folder::Worker,
@@ -265,26 +265,27 @@ impl Uplink {
         if self.outage.overflows(frames) {
             warn!(
                 frames_queued = self.backlog.in_memory(),
-                "the outbox is full: the oldest frames are dropped and counted in agent/frames_dropped"
+                "frames are dropped and counted in agent/frames_dropped: the oldest of a full outbox, or \
+                 those of a time that this clock was wrong about"
             );
         }
     }
 
     fn fail(&mut self, failure: &Failure) {
         self.counters.connections_failed.add(1);
-        let pace = failure.kind().pace();
-        let random = (self.options.random)();
-        let wait = match pace {
-            Pace::Soon => self.soon.failed(random),
-            Pace::Slow => self.slow.failed(random),
-        };
         let refusal = failure.kind().refusal().filter(|_| self.link.is_welcomed());
+        let random = (self.options.random)();
+        let wait = match (failure.kind().pace(), refusal) {
+            // Clocks are set right without anybody's telling.
+            (_, Some(Refusal::Time)) | (Pace::Soon, _) => self.soon.failed(random),
+            (Pace::Slow, _) => self.slow.failed(random),
+        };
         self.link = Link::Resting(Box::pin(sleep(wait)));
         self.backlog.stream_failed(refusal);
         self.count_lost();
         let aggregator = self.options.endpoint.uri();
         let (error, advice) = (chain(failure), failure.kind().advice());
-        match (self.outage.failed(failure.kind()), pace) {
+        match (self.outage.failed(failure.kind()), failure.kind().pace()) {
             (Report::Continues, _) => debug!(%aggregator, %error, ?wait, "still not delivering"),
             (Report::Begins, Pace::Soon) => {
                 warn!(%aggregator, %error, advice, "not delivering; frames are kept");

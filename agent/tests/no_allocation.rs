@@ -11,11 +11,14 @@ mod captured;
 #[path = "support/fake_host.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod fake_host;
+#[path = "support/known_disks.rs"]
+mod known_disks;
 
 use std::{alloc::System, fs};
 
 use captured::{captures, unpack};
 use fake_host::{FakeHost, Watched};
+use known_disks::volume_of_each;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tally_agent::{
     inquiry::inquiry,
@@ -62,9 +65,13 @@ fn of_a_host_that_works() {
     let mut watched = Watched::new(&host, 10_000);
     // Names were asked for, and nobody knew any.
     watched.sampler.ask_names(inquiry().0);
+    // What is on disk was found out once, and is repeated.
+    watched.sampler.watch_disk_usage(volume_of_each(20), u64::MAX);
     for _ in 0..WARM_UP {
         watched.read();
     }
+    let on_disk = watched.metric("/kubepods/pod7", "ephemeral_storage/usage");
+    assert_eq!(on_disk, Some(1), "it is repeated");
     let (readings_before, opens_before) = watched.sampler.readings_and_opens();
     let Watched { sampler, builder, tick, .. } = &mut watched;
     for round in 1..=TICKS {

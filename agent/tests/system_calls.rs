@@ -11,6 +11,8 @@
 #[path = "support/fake_host.rs"]
 #[expect(dead_code, reason = "other tests need more of it")]
 mod fake_host;
+#[path = "support/known_disks.rs"]
+mod known_disks;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +21,7 @@ use std::{
 };
 
 use fake_host::{FakeHost, Watched};
+use known_disks::volume_of_each;
 use tally_agent::inquiry::inquiry;
 use tally_proto::tick::Tick;
 
@@ -56,6 +59,8 @@ fn traced() {
     let mut watched = Watched::new(&host, files_max);
     // Names were asked for, and nobody knew any.
     watched.sampler.ask_names(inquiry().0);
+    // What is on disk was found out once, and is repeated.
+    watched.sampler.watch_disk_usage(volume_of_each(PODS), u64::MAX);
     for _ in 0..WARM_UP {
         watched.read();
     }

@@ -109,6 +109,13 @@ impl Rules {
         }
     }
 
+    /// Whether this clock was set back: what was taken as present is further ahead of it than any
+    /// frame may be, and a frame has come that agrees with it.
+    pub fn was_set_back(&self, newest: Tick, frame: &PackedFrame, now: UnixMs) -> bool {
+        let skew_ms = self.clock_skew_ms;
+        skew_ms < newest.unix_ms().since(now) && now.since(frame.tick.unix_ms()) <= skew_ms
+    }
+
     /// Whether an entity's number is within the limit.
     pub fn check_entity(&self, number: u32) -> Result<(), Refusal> {
         if number < self.entities_per_node {
@@ -149,6 +156,24 @@ mod tests {
         let ahead = Refusal::Future { ahead_ms: 65_000, most_ms: 60_000 };
         check(1, 1065, None, Err(ahead));
         check(2, 900, Some((1, 900)), Err(Refusal::TickOrder(900, 900)));
+    }
+
+    #[track_caller]
+    fn check_set_back(newest: u64, tick: u64, expected: bool) {
+        let frame = PackedFrame { sequence: Sequence(1), tick: Tick(tick), columns: Bytes::new() };
+        assert_eq!(RULES.was_set_back(Tick(newest), &frame, UnixMs(1_000_000)), expected);
+    }
+
+    #[test]
+    fn a_clock_was_set_back_when_what_was_present_is_future_and_frames_agree() {
+        check_set_back(1_061, 1_000, true);
+        check_set_back(9_000, 940, true);
+        check_set_back(1_060, 1_000, false);
+    }
+
+    #[test]
+    fn a_late_frame_says_nothing_of_the_clock() {
+        check_set_back(9_000, 939, false);
     }
 
     #[test]

@@ -12,7 +12,6 @@ mod secure;
 use std::{
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -43,7 +42,6 @@ use crate::{
     admission::Rules,
     clock::{Clock, Now},
     ingest::IngestService,
-    inventory::LabelForm,
     kubernetes::{BadServer, Fed, Server, Watches},
     model::Model,
     query::{
@@ -107,6 +105,16 @@ enum ServerError {
     Rest(#[source] io::Error),
 }
 
+/// Why an aggregator that runs can't go on as it is.
+#[derive(Debug)]
+pub enum Ended {
+    /// A server or a thread ended that should not have.
+    Failed(anyhow::Error),
+    /// The clock was set back by more than agents' clocks may differ, so all that is measured from
+    /// now on is older than what the live model takes for the present: see [`Running::begin_anew`].
+    ClockSetBack,
+}
+
 /// An aggregator that runs. Dropping it stops it at once; [`Running::stop`] lets it finish.
 #[derive(Debug)]
 pub struct Running {
@@ -116,10 +124,13 @@ pub struct Running {
     pub grpc_addr: SocketAddr,
     /// Where HTTPS is answered.
     pub secure_addr: Option<SocketAddr>,
+    settings: Settings,
+    clock: Clock,
+    metrics: SelfMetrics,
     model: Arc<Model>,
-    inventory: Vec<PathBuf>,
-    labels: LabelForm,
     stop: CancellationToken,
+    /// Cancelled when the clock was set back.
+    clock_set_back: CancellationToken,
     servers: JoinSet<Result<(), ServerError>>,
     /// History, where there is one.
     keeping: Option<Keeping>,
@@ -144,7 +155,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
                     "the inventory stays as it was; correct the file and send SIGHUP again"
                 ),
             },
-            ended = running.ended() => return Err(ended),
+            ended = running.ended() => match ended {
+                Ended::Failed(error) => return Err(error),
+                Ended::ClockSetBack => running = running.begin_anew().await?,
+            },
         }
     }
     tracing::info!("stopping");
@@ -155,17 +169,24 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 /// Begins: when this returns, both ports are open, the inventory is read, and the model has what it
 /// had before a restart. HTTP is answered meanwhile.
 pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartError> {
+    begin(settings, clock, SelfMetrics::default()).await
+}
+
+async fn begin(
+    settings: Settings,
+    clock: Clock,
+    metrics: SelfMetrics,
+) -> Result<Running, StartError> {
     let (rest_listener, rest_addr) = listen("--rest-listen", settings.rest_listen).await?;
     let (grpc_listener, grpc_addr) = listen("--grpc-listen", settings.grpc_listen).await?;
-    let secure = match &settings.secure {
-        Some(secure) => Some((secure, listen("--secure-listen", secure.listen).await?)),
+    let secure_listener = match &settings.secure {
+        Some(secure) => Some(listen("--secure-listen", secure.listen).await?),
         None => None,
     };
     let window_ms = u64::try_from(settings.model_window.as_millis()).unwrap_or(u64::MAX);
     let model = Arc::new(Model::new(settings.resolution, window_ms));
     let keeping = settings.history.as_ref();
     let keeping = keeping.map(|history| Keeping::open(history, &settings)).transpose()?;
-    let metrics = SelfMetrics::default();
     let stop = CancellationToken::new();
     let archive = keeping.as_ref().map(|keeping| Arc::clone(&keeping.status));
     let past = if keeping.is_some() { Past::opening() } else { Past::off() };
@@ -175,49 +196,50 @@ pub async fn start(settings: Settings, clock: Clock) -> Result<Running, StartErr
     let mut running = Running {
         rest_addr,
         grpc_addr,
-        secure_addr: secure.as_ref().map(|(_, (_, address))| *address),
+        secure_addr: secure_listener.as_ref().map(|(_, address)| *address),
+        settings,
+        clock,
+        metrics,
         model,
-        inventory: settings.inventory.clone(),
-        labels: settings.labels.clone(),
         stop,
+        clock_set_back: CancellationToken::new(),
         servers: JoinSet::new(),
         keeping,
         rest_threads,
     };
     running.reload_inventory().await?;
     running.answer(rest_listener, Port::clear(rest.clone()));
-    let server = api_server(&settings.kubernetes).await?;
-    if let Some((secure, (listener, address))) = secure {
-        let history = settings.history.as_ref().map(|history| history.directory.as_path());
-        let tools = Tools { clock: clock.clone(), metrics: metrics.secure.clone() };
-        let secure = SecurePort::new(secure, server.as_ref(), history, rest, &tools)?;
-        running.answer(listener, secure.port);
-        running.keep_up(secure.upkeep);
+    let server = api_server(&running.settings.kubernetes).await?;
+    if let Some((listener, address)) = secure_listener {
+        running.answer_securely(listener, server.as_ref(), rest)?;
         tracing::info!(%address, "callers are checked there");
     }
     let listed = match server {
-        Some(server) => Some(running.watch_api_server(&server, &metrics, &clock)?),
+        Some(server) => Some(running.watch_api_server(&server)?),
         None => None,
     };
-    running.keep(&past, &metrics, &clock).await;
+    running.keep(&past).await;
     if let Some(listed) = listed {
         // Without an answer they go on with what was known before.
         timeout(FIRST_LISTS_WAIT, listed).await.ok();
     }
-    running.serve_agents(grpc_listener, &settings, (metrics, clock));
-    tracing::info!(rest = %rest_addr, grpc = %grpc_addr, resolution = %settings.resolution, "started");
+    running.serve_agents(grpc_listener);
+    let resolution = running.settings.resolution;
+    tracing::info!(rest = %rest_addr, grpc = %grpc_addr, %resolution, "started");
     Ok(running)
 }
 
 impl Running {
     /// Fills the model from the journal, and begins to keep what comes.
-    async fn keep(&mut self, past: &Past, metrics: &SelfMetrics, clock: &Clock) {
+    async fn keep(&mut self, past: &Past) {
+        let latest = UnixMs(self.clock.now().0.saturating_add(clock_skew_ms(&self.settings)));
+        let until = self.settings.resolution.tick_at(latest);
         if let Some(keeping) = &mut self.keeping {
-            let refilled = tokio::task::spawn_blocking(keeping.refill(&self.model)).await;
+            let refilled = tokio::task::spawn_blocking(keeping.refill(&self.model, until)).await;
             if let Err(error) = refilled {
                 tracing::error!(%error, "the journal was not read back");
             }
-            keeping.begin(&self.model, metrics, clock);
+            keeping.begin(&self.model, &self.metrics, &self.clock);
             let archive = Arc::clone(&keeping.archive);
             past.open(PastQueries::new(archive, Queries::new(Arc::clone(&self.model))));
         }
@@ -227,6 +249,22 @@ impl Running {
     fn answer(&mut self, listener: TcpListener, port: Port) {
         let served = self.rest_threads.serve(listener, port, self.stop.clone());
         self.servers.spawn(async { served.await.map_err(ServerError::Rest) });
+    }
+
+    /// Answers on the secure port, where there is one.
+    fn answer_securely(
+        &mut self,
+        listener: TcpListener,
+        server: Option<&Server>,
+        rest: Rest,
+    ) -> Result<(), SecureError> {
+        let Some(settings) = &self.settings.secure else { return Ok(()) };
+        let history = self.settings.history.as_ref().map(|history| history.directory.as_path());
+        let tools = Tools { clock: self.clock.clone(), metrics: self.metrics.secure.clone() };
+        let secure = SecurePort::new(settings, server, history, rest, &tools)?;
+        self.answer(listener, secure.port);
+        self.keep_up(secure.upkeep);
+        Ok(())
     }
 
     /// Lets what the secure port needs go on until the stop.
@@ -244,14 +282,9 @@ impl Running {
     }
 
     /// Begins to watch an API server: ready when all of it is known.
-    fn watch_api_server(
-        &mut self,
-        server: &Server,
-        metrics: &SelfMetrics,
-        clock: &Clock,
-    ) -> Result<oneshot::Receiver<()>, BadServer> {
-        let (model, form) = (Arc::clone(&self.model), self.labels.clone());
-        let (clock, metrics) = (clock.clone(), metrics.kubernetes.clone());
+    fn watch_api_server(&mut self, server: &Server) -> Result<oneshot::Receiver<()>, BadServer> {
+        let (model, form) = (Arc::clone(&self.model), self.settings.labels.clone());
+        let (clock, metrics) = (self.clock.clone(), self.metrics.kubernetes.clone());
         let watches = Watches::new(server, Fed { model, form, clock, metrics })?;
         tracing::info!(address = server.address(), "the API server is watched");
         let (complete, listed) = oneshot::channel();
@@ -267,15 +300,12 @@ impl Running {
     }
 
     /// Takes agents' streams.
-    fn serve_agents(
-        &mut self,
-        listener: TcpListener,
-        settings: &Settings,
-        (metrics, clock): (SelfMetrics, Clock),
-    ) {
+    fn serve_agents(&mut self, listener: TcpListener) {
+        let settings = &self.settings;
+        let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
         let rules = Rules {
             resolution: settings.resolution,
-            clock_skew_ms: i64::try_from(settings.max_clock_skew.as_millis()).unwrap_or(i64::MAX),
+            clock_skew_ms: clock_skew_ms(settings),
             entities_per_node: settings.max_entities_per_node,
         };
         let keeping = self.keeping.as_ref();
@@ -289,6 +319,7 @@ impl Running {
             stop.clone(),
         ));
         let rules = (rules, settings.max_streams);
+        let clock = (clock, self.clock_set_back.clone());
         let ingest = IngestService::new(model, journal, rules, metrics, clock);
         let grpc = grpc::serve(listener, ingest, stop);
         self.servers.spawn(async { Ok(grpc.await?) });
@@ -301,22 +332,22 @@ impl Running {
 
     /// Reads the inventory files again. On an error everything stays as it was.
     pub async fn reload_inventory(&self) -> Result<(), BadInventoryFile> {
-        if self.inventory.is_empty() {
+        if self.settings.inventory.is_empty() {
             return Ok(());
         }
-        let paths = self.inventory.clone();
-        let form = self.labels.clone();
+        let paths = self.settings.inventory.clone();
+        let form = self.settings.labels.clone();
         let read = tokio::task::spawn_blocking(move || inventory_file::read(&paths, &form)).await;
         let inventory = read.map_err(|error| BadInventoryFile::Read {
-            path: self.inventory.first().cloned().unwrap_or_default(),
+            path: self.settings.inventory.first().cloned().unwrap_or_default(),
             source: io::Error::other(error),
         })?;
         self.model.set_inventory(inventory?);
         Ok(())
     }
 
-    /// Waits for a server that ends unasked, and says why.
-    pub async fn ended(&mut self) -> anyhow::Error {
+    /// Waits until it can't go on, and says why.
+    pub async fn ended(&mut self) -> Ended {
         let keeping = async {
             match &mut self.keeping {
                 Some(keeping) => keeping.ended().await,
@@ -325,13 +356,32 @@ impl Running {
         };
         let ended = tokio::select! {
             ended = self.servers.join_next() => ended,
-            () = keeping => return anyhow!("a thread of history ended unasked"),
+            () = keeping => return Ended::Failed(anyhow!("a thread of history ended unasked")),
+            () = self.clock_set_back.cancelled() => return Ended::ClockSetBack,
         };
-        match ended {
+        Ended::Failed(match ended {
             Some(Ok(Err(error))) => error.into(),
             Some(Err(error)) => anyhow::Error::new(error).context("a server failed"),
             Some(Ok(Ok(()))) | None => anyhow!("a server ended unasked"),
+        })
+    }
+
+    /// Stops, and begins again at the same addresses, with a live model that is filled from the
+    /// journal up to now: what was recorded as later is history's alone. Agents connect again, and
+    /// lose nothing.
+    pub async fn begin_anew(self) -> Result<Running, StartError> {
+        tracing::warn!(
+            "the clock was set back: beginning anew, as the live model had ticks that are yet to come"
+        );
+        self.metrics.clock_set_back.inc();
+        let mut settings = self.settings.clone();
+        (settings.rest_listen, settings.grpc_listen) = (self.rest_addr, self.grpc_addr);
+        if let (Some(secure), Some(address)) = (&mut settings.secure, self.secure_addr) {
+            secure.listen = address;
         }
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        self.stop().await;
+        begin(settings, clock, metrics).await
     }
 
     /// Takes no more connections, ends agents' streams, lets answers under way finish.
@@ -349,6 +399,10 @@ impl Running {
             keeping.stop().await;
         }
     }
+}
+
+fn clock_skew_ms(settings: &Settings) -> i64 {
+    i64::try_from(settings.max_clock_skew.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The API server that there is.

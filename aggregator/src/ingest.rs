@@ -27,6 +27,7 @@ use tally_proto::{
     wire,
 };
 use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -50,6 +51,8 @@ pub struct Shared {
     streams: AtomicUsize,
     metrics: SelfMetrics,
     clock: Clock,
+    /// Cancelled when a frame shows that the clock was set back.
+    clock_set_back: CancellationToken,
 }
 
 /// Where frames are kept: the journal, and how far it is durable.
@@ -61,13 +64,14 @@ pub struct IngestService(Arc<Shared>);
 
 impl IngestService {
     /// Takes frames into `model` by `rules`, from at most `streams_most` streams at once. Without
-    /// `keeping` a frame is acknowledged when it is counted.
+    /// `keeping` a frame is acknowledged when it is counted. Cancels the token when the clock was set
+    /// back so far that the model takes nothing that is measured from then on.
     pub fn new(
         model: Arc<Model>,
         keeping: Option<Keeping>,
         (rules, streams_most): (Rules, usize),
         metrics: SelfMetrics,
-        clock: Clock,
+        (clock, clock_set_back): (Clock, CancellationToken),
     ) -> Self {
         let streams = AtomicUsize::new(0);
         let (journal, durable) = match keeping {
@@ -83,6 +87,7 @@ impl IngestService {
             streams,
             metrics,
             clock,
+            clock_set_back,
         }))
     }
 }

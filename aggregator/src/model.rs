@@ -71,6 +71,8 @@ pub struct Applied {
     pub new_schema: bool,
     /// Whether its tick was closed already; it counts all the same.
     pub late: bool,
+    /// The newest tick that any node has delivered.
+    pub newest: Tick,
 }
 
 impl Model {
@@ -256,7 +258,7 @@ impl Model {
         }
         let sums = writer.finish(frame, unpacked, namespaces, (counts, now));
         let late = sums.is_some_and(|sums| self.add(writer, frame.tick, &sums));
-        Ok(Applied { samples, duplicate, too_old, new_schema, late })
+        Ok(Applied { samples, duplicate, too_old, new_schema, late, newest })
     }
 
     /// Adds a frame's part to all sums. Whether its tick was closed already.

@@ -232,6 +232,8 @@ pub struct SelfMetrics {
     pub archive: ArchiveMetrics,
     /// Ticks closed for namespaces and the cluster.
     pub ticks_closed: Counter,
+    /// Times that the clock was set back so far that the live model was filled anew.
+    pub clock_set_back: Counter,
     /// Acknowledgements sent.
     pub acks_sent: Counter,
     /// HTTP requests answered.
@@ -269,6 +271,7 @@ impl Default for SelfMetrics {
             entities: Gauge::default(),
             archive: ArchiveMetrics::default(),
             ticks_closed: Counter::default(),
+            clock_set_back: Counter::default(),
             acks_sent: Counter::default(),
             http_requests: Family::default(),
             http_duration: Family::new_with_constructor(duration_histogram),
@@ -329,6 +332,12 @@ impl SelfMetrics {
 
     fn register_frames(&self, all: &mut Registry) {
         all.register("frames_received", "Frames taken", self.frames_received.clone());
+        all.register(
+            "clock_set_back",
+            "Times that this clock was set back by more than --max-clock-skew, so that the live model \
+             was filled anew from the journal",
+            self.clock_set_back.clone(),
+        );
         all.register(
             "frames_late",
             "Frames of a tick that was already closed; they count in their own tick",

@@ -26,6 +26,7 @@ use tally_proto::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming, transport::Server};
 
 const NOW_S: u64 = 1_800_000_000;
@@ -49,8 +50,13 @@ impl Aggregator {
             unix: UnixMs(i64::try_from(NOW_S).unwrap() * 1000),
             elapsed: Duration::ZERO,
         });
-        let service =
-            IngestService::new(Arc::clone(&model), None, (rules, 3), metrics.clone(), clock);
+        let service = IngestService::new(
+            Arc::clone(&model),
+            None,
+            (rules, 3),
+            metrics.clone(),
+            (clock, CancellationToken::new()),
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = IngestServer::new(service).max_decoding_message_size(MESSAGE_BYTES);

@@ -28,6 +28,7 @@ use tokio::{
     task::yield_now,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming, transport::Server};
 
 const NOW: Tick = Tick(1_800_000_000);
@@ -45,6 +46,7 @@ async fn serve(journal: Arc<Journal>, durable: watch::Receiver<Position>) -> (St
     let rules = Rules { resolution, clock_skew_ms: 60_000, entities_per_node: 10 };
     let clock = Clock::new(|| Now { unix: NOW.unix_ms(), elapsed: Duration::ZERO });
     let keeping = Some((journal, durable));
+    let clock = (clock, CancellationToken::new());
     let service = IngestService::new(model, keeping, (rules, 3), metrics.clone(), clock);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

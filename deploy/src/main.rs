@@ -11,7 +11,11 @@ use std::{io, net::SocketAddr, path::Path, process::ExitCode};
 use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 use tally_agent::app::asked_to_stop;
-use tally_aggregator::{app::StartError, query::Queries, settings::Settings};
+use tally_aggregator::{
+    app::{Ended, StartError},
+    query::Queries,
+    settings::Settings,
+};
 use tally_proto::tick::Resolution;
 use tokio::sync::oneshot;
 
@@ -80,15 +84,21 @@ async fn run(
         // The sender is dropped when the pair is to stop.
         drop(stopped.await);
     });
-    tokio::pin!(agent);
     let asked = asked_to_stop().context("cannot wait for signals")?;
+    tokio::pin!(agent, asked);
     let shown = shows_table.then_some(&*folder.path);
-    let showing = show(aggregator.queries(), resolution, rest, shown);
-    let ended = tokio::select! {
-        () = asked => Ok(()),
-        ended = &mut agent => return ended.context("the agent ended"),
-        ended = aggregator.ended() => Err(ended.context("the aggregator ended")),
-        ended = showing => ended,
+    let ended = loop {
+        let showing = show(aggregator.queries(), resolution, rest, shown);
+        let ended = tokio::select! {
+            () = &mut asked => break Ok(()),
+            ended = &mut agent => return ended.context("the agent ended"),
+            ended = aggregator.ended() => ended,
+            ended = showing => break ended,
+        };
+        match ended {
+            Ended::Failed(error) => break Err(error.context("the aggregator ended")),
+            Ended::ClockSetBack => aggregator = aggregator.begin_anew().await?,
+        }
     };
     drop(stop);
     agent.await.context("the agent did not stop cleanly")?;

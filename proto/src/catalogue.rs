@@ -317,6 +317,10 @@ catalogue! {
         "What the agent keeps on disk until the aggregator takes it";
     AGENT_SPOOL_FAULTS: "agent/spool_faults", Count, Cumulative, Integer, Never, Agent, internal, [],
         "How often the agent's spool could not be written or read, or was found damaged";
+    IMAGES_USAGE: "images/usage", Bytes, Gauge, Integer, Never, Agent, internal, [],
+        "What the images of containers take on a node (CRI ImageFsInfo)";
+    AGENT_DISK_USAGE_GIVEN_UP: "agent/disk_usage_given_up", Count, Cumulative, Integer, Never, Agent, internal, [],
+        "How often a volume, layer or log was not measured: too many files, no time, no right to read it, or a filesystem that does not answer";
 }
 
 #[cfg(test)]

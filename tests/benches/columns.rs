@@ -7,7 +7,11 @@ use tally_proto::{
     columns::{Columns, Packer, delta_at, unpack},
     tick::Tick,
 };
-use tally_tests::swarm::{node::Node, recorded, shape::Shape};
+use tally_tests::swarm::{
+    node::Node,
+    recorded,
+    shape::{NAMESPACES, Shape},
+};
 
 const TICKS: u64 = 200;
 
@@ -19,6 +23,7 @@ fn swarm(number: u32) -> Vec<Columns> {
         pods: 30,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm: 0,
         resolution_s: 1,

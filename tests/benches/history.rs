@@ -22,7 +22,7 @@ use tally_proto::{
 };
 use tally_tests::{
     history::{recorded, swarm::Player},
-    swarm::shape::Shape,
+    swarm::shape::{NAMESPACES, Shape},
 };
 
 const DAYS: u64 = 30;
@@ -66,6 +66,7 @@ fn month(criterion: &mut Criterion) {
         pods: 30,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 3,
         churn_ppm: 0,
         resolution_s: 15,

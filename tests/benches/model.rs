@@ -11,7 +11,7 @@ use tally_proto::{
 };
 use tally_tests::swarm::{
     node::{Node, Said},
-    shape::Shape,
+    shape::{NAMESPACES, Shape},
 };
 
 const NODES: u32 = 50;
@@ -25,6 +25,7 @@ fn cluster() -> Vec<(Node, Vec<Said>)> {
         pods: 30,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm: 0,
         resolution_s: 1,

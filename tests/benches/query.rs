@@ -5,7 +5,10 @@ use std::{hint::black_box, ops::ControlFlow, sync::Arc, time::Duration};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tally_aggregator::{
     model::Model,
-    query::{Queries, TickRange},
+    query::{
+        Queries, TickRange,
+        usage::{Containers, PodScope, PodsAsked, selector::LabelSelector},
+    },
 };
 use tally_proto::{
     entity::Entity,
@@ -14,7 +17,11 @@ use tally_proto::{
     name::ContainerName,
     tick::{Resolution, Tick, UnixMs},
 };
-use tally_tests::swarm::{names, node::Node, shape::Shape};
+use tally_tests::swarm::{
+    names,
+    node::Node,
+    shape::{NAMESPACES, Shape},
+};
 
 const NODES: u32 = 1000;
 const TICKS: u64 = 17;
@@ -52,6 +59,7 @@ fn filled(churn_ppm: u64) -> Cluster {
         pods: 30,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm,
         resolution_s: 1,
@@ -114,6 +122,21 @@ fn query(criterion: &mut Criterion) {
     });
     criterion.bench_function("list of metrics", |bench| {
         bench.iter(|| queries.metric_names(&container));
+    });
+    // A second after the last tick.
+    let now = UnixMs(Tick(2_000_000_000 + TICKS).unix_ms().0);
+    let all = LabelSelector::default();
+    let usage = |scope: PodScope<'_>| {
+        let containers = Containers::Measured;
+        let asked = PodsAsked { scope, labels: &all, chosen: &|_, _| true, containers };
+        queries.pod_usage(asked, now)
+    };
+    assert_eq!(usage(PodScope::Cluster).len(), 30_000, "every pod has usage");
+    criterion.bench_function("usage of 30,000 pods", |bench| {
+        bench.iter(|| usage(PodScope::Cluster));
+    });
+    criterion.bench_function("usage of a namespace's pods", |bench| {
+        bench.iter(|| usage(PodScope::Namespace(&namespace)));
     });
     let export = || {
         let mut bytes = 0;

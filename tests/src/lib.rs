@@ -1,5 +1,6 @@
 //! What the whole-program tests and load programs share.
 
+pub mod clocks;
 pub mod compare;
 pub mod faults;
 pub mod golden;
@@ -8,5 +9,7 @@ pub mod known_cluster;
 pub mod known_loads;
 pub mod known_objects;
 pub mod partition;
+pub mod readers;
 pub mod skip;
 pub mod swarm;
+pub mod wire;

@@ -2,11 +2,7 @@
 //! pyarrow, which `tests/setup/install-readers` installs.
 #![allow(clippy::unwrap_used, reason = "a test that breaks here has found something")]
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-};
+use std::{path::Path, process::Command, sync::Arc};
 
 use clap::Parser;
 use tally_aggregator::{
@@ -17,17 +13,10 @@ use tally_aggregator::{
 use tally_proto::tick::Tick;
 use tally_tests::{
     history::{recorded, swarm::Player},
+    readers::python,
     skip::skip,
-    swarm::shape::Shape,
+    swarm::shape::{NAMESPACES, Shape},
 };
-
-/// The python that has the readers, if it is there.
-fn python() -> Option<PathBuf> {
-    let lab = std::env::var_os("TALLY_LAB")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/tally-lab")))?;
-    Some(lab.join("readers/bin/python")).filter(|python| python.exists())
-}
 
 /// A day of a node with what its pods do, and its coarser tiers.
 fn write(folder: &Path) {
@@ -39,6 +28,7 @@ fn write(folder: &Path) {
         pods: 3,
         containers: 2,
         free_containers: 2,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm: 0,
         resolution_s: 300,
@@ -63,7 +53,7 @@ fn export(history: &Path, tier: &str, format: &str, to: &Path) {
 
 #[test]
 fn others_read_the_samples_that_are_exported() {
-    let Some(python) = python() else {
+    let Some(python) = python("prometheus_client, pyarrow") else {
         skip("no readers of exports: run tests/setup/install-readers first");
         return;
     };

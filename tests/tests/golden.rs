@@ -33,10 +33,10 @@ use tally_tests::golden::{
     summary,
 };
 
-/// Groups of answers that this server gives; others are of later issues.
-const GROUPS: [&str; 11] = [
-    "export", "header", "hist", "labels", "list", "meta", "method", "names", "podlist", "series",
-    "time",
+/// Groups of answers that this server gives.
+const GROUPS: [&str; 12] = [
+    "export", "header", "hist", "labels", "list", "meta", "method", "names", "podlist", "rm",
+    "series", "time",
 ];
 
 /// All of it, however old the recordings are.

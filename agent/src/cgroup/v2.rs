@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::{Activity, Disks, Extent, PressureFiles, Stillness};
+use super::{Activity, Disks, Extent, PressureFiles, Stillness, crun::CrunFiles};
 use crate::{
     host::{
         descriptors::Pace,
@@ -39,6 +39,7 @@ pub struct CgroupV2 {
     threads: HeldFile,
     threads_limit: HeldFile,
     pressure: PressureFiles,
+    crun: CrunFiles,
     controllers: HeldFile,
     /// Hash of the list of controllers when it was last read.
     known_controllers: Option<u64>,
@@ -75,6 +76,7 @@ impl CgroupV2 {
         if activity == Activity::Active {
             self.read_active(files, mount, path)?;
         }
+        self.crun.read(files, mount, path, &mut self.reading);
         match extent {
             Extent::Hot => Ok(()),
             Extent::Everything => self.read_slow(files, mount, path),
@@ -118,6 +120,7 @@ impl CgroupV2 {
             files.read(&mut self.swap_max, slow, at("memory.swap.max"), parse_limit)?;
         reading.threads_limit =
             files.read(&mut self.threads_limit, slow, at("pids.max"), parse_limit)?;
+        self.crun.read_limits(files, mount, slow, reading);
         Ok(())
     }
 
@@ -139,6 +142,7 @@ impl CgroupV2 {
         ];
         files.into_iter().for_each(HeldFile::try_again);
         self.pressure.try_again();
+        self.crun.try_again();
     }
 }
 

@@ -62,9 +62,6 @@ const NO_TMPFS_IN: [&str; 11] = [
     "/var/run",
 ];
 
-/// Where the kubelet keeps what counts as ephemeral storage.
-const KUBELET_DIRECTORY: &str = "/var/lib/kubelet";
-
 /// Turns between two looks at the list of mounts: it is long on nodes with many pods.
 const TURNS_A_LIST: u32 = 4;
 
@@ -79,6 +76,8 @@ pub(super) struct Filesystems {
     proc: Box<str>,
     /// A process in it that sees the host's mounts.
     process: &'static str,
+    /// Where the kubelet keeps what counts as ephemeral storage.
+    kubelet_dir: Box<str>,
     mountinfo: HeldFile,
     /// Hash of the list of mounts that was last taken apart.
     known: Option<u64>,
@@ -108,9 +107,10 @@ struct Space {
 
 impl Filesystems {
     /// Of the host whose root is seen at `host_root`.
-    pub(super) fn new(host_root: &str, process: &'static str) -> Self {
+    pub(super) fn new(host_root: &str, process: &'static str, kubelet_dir: &str) -> Self {
         Self {
             process,
+            kubelet_dir: kubelet_dir.into(),
             host_root: host_root.into(),
             proc: format!("{host_root}/proc").into(),
             mountinfo: HeldFile::default(),
@@ -134,7 +134,7 @@ impl Filesystems {
 
     fn list(&mut self, files: &mut Files, columns: &mut Columns) {
         let at = Location { mount: &self.proc, directory: self.process, name: "mountinfo" };
-        let known = &mut self.known;
+        let (known, kubelet_dir) = (&mut self.known, &self.kubelet_dir);
         let found = files.read(&mut self.mountinfo, Pace::Slow, at, |text| {
             let mut hasher = DefaultHasher::new();
             text.hash(&mut hasher);
@@ -143,7 +143,7 @@ impl Filesystems {
             }
             let mut mounts = Vec::new();
             mountinfo::each(text, |mount| mounts.push(Candidate::new(&mount)))?;
-            let ephemeral = holding(&mounts, KUBELET_DIRECTORY);
+            let ephemeral = holding(&mounts, kubelet_dir);
             Ok(Some((ephemeral, choose(mounts))))
         });
         // Unreadable, or the same as before.
@@ -347,7 +347,7 @@ mod tests {
             let mut mounts = Vec::new();
             mountinfo::each(text.as_bytes(), |mount| mounts.push(Candidate::new(&mount))).unwrap();
             let device = DeviceNumber { major: 254, minor };
-            assert_eq!(holding(&mounts, KUBELET_DIRECTORY), Some(device));
+            assert_eq!(holding(&mounts, "/var/lib/kubelet"), Some(device));
         }
     }
 

@@ -20,12 +20,21 @@ use tonic_prost::ProstCodec;
 use tower::service_fn;
 
 use super::ANSWER_BYTES;
-use crate::names::{
-    Called,
-    cri::{
-        Container, ContainerStatusRequest, ContainerStatusResponse, IdFilter,
-        ListContainersRequest, ListContainersResponse, ListPodSandboxRequest,
-        ListPodSandboxResponse, PodSandbox, called,
+use crate::{
+    disk_usage::{
+        Layers,
+        cri::{
+            ImageFsInfoRequest, ImageFsInfoResponse, ListContainerStatsRequest,
+            ListContainerStatsResponse, images_bytes, layers as layers_of,
+        },
+    },
+    names::{
+        Called,
+        cri::{
+            Container, ContainerStatusRequest, ContainerStatusResponse, IdFilter,
+            ListContainersRequest, ListContainersResponse, ListPodSandboxRequest,
+            ListPodSandboxResponse, PodSandbox, called,
+        },
     },
 };
 
@@ -65,6 +74,26 @@ pub(super) async fn ask(
     client.name_images(&containers, &mut called).await?;
     Ok(called)
 }
+
+/// Layers of all containers, and what all images take.
+pub(super) async fn layers(stream: UnixStream) -> Result<Layers, CriError> {
+    let mut client = Client { channel: channel(stream).await?, version: Version::V1 };
+    client.find_version().await?;
+    let stats: ListContainerStatsResponse =
+        client.call("ListContainerStats", ListContainerStatsRequest {}).await?;
+    let images: ImageFsInfoResponse =
+        client.call_of(IMAGES, "ImageFsInfo", ImageFsInfoRequest {}).await?;
+    Ok(Layers {
+        measured: layers_of(stats.stats),
+        has_cri: true,
+        images_bytes: images_bytes(&images.image_filesystems),
+        ..Layers::default()
+    })
+}
+
+/// The services of CRI.
+const CONTAINERS: &str = "RuntimeService";
+const IMAGES: &str = "ImageService";
 
 /// Speaks over that stream and no other: it is not connected again when it breaks.
 async fn channel(stream: UnixStream) -> Result<Channel, tonic::transport::Error> {
@@ -166,12 +195,25 @@ impl Client {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
+        self.call_of(CONTAINERS, method, request).await
+    }
+
+    async fn call_of<Q, A>(
+        &mut self,
+        service: &str,
+        method: &'static str,
+        request: Q,
+    ) -> Result<A, CriError>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
         let refused = |status| CriError::Refused { method, status: Box::new(status) };
         let version = match self.version {
             Version::V1 => "v1",
             Version::V1Alpha2 => "v1alpha2",
         };
-        let path = PathAndQuery::try_from(format!("/runtime.{version}.RuntimeService/{method}"));
+        let path = PathAndQuery::try_from(format!("/runtime.{version}.{service}/{method}"));
         let path = path.map_err(|_| refused(Status::internal("no path")))?;
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
         grpc.ready().await?;

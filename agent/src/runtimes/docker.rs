@@ -38,7 +38,12 @@ pub(super) async fn ask(
     stream: UnixStream,
     wanted: &[ContainerId],
 ) -> Result<HashMap<ContainerId, Called>, DockerError> {
-    let request = Request::get(path(wanted)).header(HOST, "docker").body(Empty::<Bytes>::new())?;
+    Ok(called(&get(stream, &path(wanted)).await?)?)
+}
+
+/// What is at a path.
+pub(super) async fn get(stream: UnixStream, path: &str) -> Result<Bytes, DockerError> {
+    let request = Request::get(path).header(HOST, "docker").body(Empty::<Bytes>::new())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async move {
         let response = sender.send_request(request).await?;
@@ -51,5 +56,5 @@ pub(super) async fn ask(
     };
     // A connection that breaks shows in the exchange.
     let (body, _) = tokio::join!(exchange, connection);
-    Ok(called(&body?)?)
+    body
 }

@@ -17,12 +17,22 @@ use tally_proto::{
 use tokio::{net::UnixListener, task::JoinHandle};
 
 use super::*;
-use crate::names::{
-    Called,
-    cri::{
-        Container, ContainerMetadata, ContainerStatus, ContainerStatusResponse, IdFilter,
-        ImageSpec, ListContainersRequest, ListContainersResponse, ListPodSandboxResponse,
-        PodSandbox, PodSandboxMetadata,
+use crate::{
+    disk_usage::{
+        ContainerPaths, Layer, Layers,
+        cri::{
+            ContainerAttributes, ContainerStats, FilesystemIdentifier, FilesystemUsage,
+            ImageFsInfoResponse, ListContainerStatsResponse, UInt64Value,
+        },
+        layer_questions,
+    },
+    names::{
+        Called,
+        cri::{
+            Container, ContainerMetadata, ContainerStatus, ContainerStatusResponse, IdFilter,
+            ImageSpec, ListContainersRequest, ListContainersResponse, ListPodSandboxResponse,
+            PodSandbox, PodSandboxMetadata,
+        },
     },
 };
 
@@ -35,6 +45,8 @@ enum Habit {
     Cri(&'static str),
     /// Docker's API.
     Docker,
+    /// Docker's API, with other paths for the same containers.
+    Liar,
     /// HTTP, but nothing that we ask for.
     Refuses,
     /// It takes connections, and that is all.
@@ -67,7 +79,7 @@ fn start(path: &Path, habit: Habit) -> Runtime {
                             .serve_connection(io, service)
                             .await
                     }
-                    Habit::Docker | Habit::Refuses => {
+                    Habit::Docker | Habit::Liar | Habit::Refuses => {
                         let service = service_fn(move |request| docker(habit, request));
                         http1::Builder::new().serve_connection(io, service).await
                     }
@@ -79,9 +91,17 @@ fn start(path: &Path, habit: Habit) -> Runtime {
 }
 
 async fn docker(habit: Habit, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    assert_eq!(request.uri().path(), "/containers/json");
-    let list = r#"[{"Id":"free","Names":["/web"],"Image":"busybox:1"}]"#;
-    let mut response = Response::new(Full::from(list).boxed_unsync());
+    let text = match request.uri().path() {
+        "/containers/json" => r#"[{"Id":"free","Names":["/web"],"Image":"busybox:1"}]"#,
+        "/containers/free/json" if habit == Habit::Liar => {
+            r#"{"GraphDriver":{"Data":{"UpperDir":"/root"}}}"#
+        }
+        "/containers/free/json" => {
+            r#"{"LogPath":"/l/free.log","GraphDriver":{"Data":{"UpperDir":"/o/diff"}}}"#
+        }
+        other => panic!("{other}"),
+    };
+    let mut response = Response::new(Full::from(text).boxed_unsync());
     if habit == Habit::Refuses {
         *response.status_mut() = StatusCode::NOT_FOUND;
     }
@@ -106,33 +126,52 @@ async fn cri(habit: Habit, request: Request<Incoming>) -> Result<Response<Body>,
         image: Some(ImageSpec { image: image.to_owned(), ..ImageSpec::default() }),
     };
     let Habit::Cri(version) = habit else { unreachable!() };
-    let message = match path.strip_prefix(&format!("/runtime.{version}.RuntimeService/")) {
+    let usage = |used: u64| FilesystemUsage {
+        timestamp: 1,
+        filesystem: Some(FilesystemIdentifier { mount_point: "/images".to_owned() }),
+        used_bytes: Some(UInt64Value { value: used }),
+    };
+    let message = match path.strip_prefix(&format!("/runtime.{version}.")) {
+        Some("ImageService/ImageFsInfo") => {
+            return Ok(answer(ImageFsInfoResponse { image_filesystems: vec![usage(900)] }));
+        }
+        Some("RuntimeService/ListContainerStats") => {
+            let attributes = Some(ContainerAttributes { id: "app".to_owned() });
+            let stats = vec![ContainerStats { attributes, writable_layer: Some(usage(80)) }];
+            return Ok(answer(ListContainerStatsResponse { stats }));
+        }
+        Some(method) => method.strip_prefix("RuntimeService/"),
+        None => None,
+    };
+    Ok(match message {
         Some("ListPodSandbox") => {
             let sandbox = PodSandbox { id: "sandbox".to_owned(), metadata: Some(metadata) };
             let items = [sandbox].into_iter().filter(|sandbox| is_wanted(&sandbox.id)).collect();
-            Some(ListPodSandboxResponse { items }.encode_to_vec())
+            answer(ListPodSandboxResponse { items })
         }
         Some("ListContainers") => {
             let both = [container("app", "busybox:1"), container("side", &digest())];
             let containers = both.into_iter().filter(|one| is_wanted(&one.id)).collect();
-            Some(ListContainersResponse { containers }.encode_to_vec())
+            answer(ListContainersResponse { containers })
         }
         Some("ContainerStatus") => {
             let image = ImageSpec { image: "side:2".to_owned(), ..ImageSpec::default() };
             let status = Some(ContainerStatus { image: Some(image) });
-            Some(ContainerStatusResponse { status }.encode_to_vec())
+            answer(ContainerStatusResponse { status })
         }
-        _ => None,
-    };
+        _ => {
+            let mut response = Response::new(Empty::new().boxed_unsync());
+            response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+            response.headers_mut().insert("grpc-status", "12".parse().unwrap());
+            response
+        }
+    })
+}
+
+fn answer(message: impl prost::Message) -> Response<Body> {
+    let message = message.encode_to_vec();
     let mut trailers = HeaderMap::new();
-    let code = if message.is_some() { "0" } else { "12" };
-    trailers.insert("grpc-status", code.parse().unwrap());
-    let Some(message) = message else {
-        let mut response = Response::new(Empty::new().boxed_unsync());
-        response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-        response.headers_mut().extend(trailers);
-        return Ok(response);
-    };
+    trailers.insert("grpc-status", "0".parse().unwrap());
     let mut framed = vec![0];
     framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
     framed.extend(message);
@@ -140,7 +179,7 @@ async fn cri(habit: Habit, request: Request<Incoming>) -> Result<Response<Body>,
     let body = StreamBody::new(tokio_stream::iter(frames));
     let mut response = Response::new(body.boxed_unsync());
     response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-    Ok(response)
+    response
 }
 
 /// Two sockets, and somebody who asks them.
@@ -312,4 +351,57 @@ async fn questions_are_answered_until_nobody_asks() {
     assert_eq!(asked[&true], crate::names::questions::Answer::Wait);
     assert!(matches!(asked[&false], crate::names::questions::Answer::Called(_)));
     answering.abort();
+}
+
+/// What is told of layers by who runs.
+async fn layers_of(world: &World) -> Layers {
+    let (questions, inbox) = layer_questions();
+    let answering = tokio::spawn(layers::run(inbox, world.asking.options.clone()));
+    let ask = move || questions.ask(Duration::from_secs(60)).unwrap();
+    let layers = tokio::task::spawn_blocking(ask).await.unwrap();
+    answering.await.unwrap();
+    layers
+}
+
+#[tokio::test]
+async fn layers_are_told_by_cri_and_found_by_docker() {
+    for version in ["v1", "v1alpha2"] {
+        let world = World::new();
+        assert_eq!(layers_of(&world).await, Layers::default(), "nobody is there");
+        let _runtimes = [
+            world.start("cri.sock", Habit::Cri(version)),
+            world.start("docker.sock", Habit::Docker),
+        ];
+        let layer = Layer { used_bytes: 80, filesystem: "/images".into() };
+        let paths =
+            ContainerPaths { layer: Some("/o/diff".into()), log: Some("/l/free.log".into()) };
+        let id = |text| ContainerId::parse(text).unwrap();
+        let expected = Layers {
+            measured: HashMap::from([(id("app"), Some(layer))]),
+            unmeasured: HashMap::from([(id("free"), paths)]),
+            has_cri: true,
+            images_bytes: Some(900),
+        };
+        assert_eq!(layers_of(&world).await, expected, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_refuses_to_tell_of_layers_hides_no_other() {
+    let world = World::new();
+    let _runtimes =
+        [world.start("cri.sock", Habit::Refuses), world.start("docker.sock", Habit::Docker)];
+    let Layers { has_cri: false, unmeasured, .. } = layers_of(&world).await else { panic!() };
+    assert_eq!(unmeasured.len(), 1);
+}
+
+#[tokio::test]
+async fn what_one_socket_tells_of_a_container_no_later_one_changes() {
+    let mut world = World::new();
+    let [first, second] = ["a.sock", "b.sock"].map(|name| world.folder.path().join(name));
+    world.asking.options.docker = Places::At(vec![first.clone(), second.clone()]);
+    let _runtimes = [start(&first, Habit::Docker), start(&second, Habit::Liar)];
+    let layers = layers_of(&world).await;
+    let [paths] = &layers.unmeasured.into_values().collect::<Vec<_>>()[..] else { panic!("one") };
+    assert_eq!(paths.layer.as_deref(), Some("/o/diff"));
 }

@@ -8,6 +8,7 @@ use tally_proto::{
 
 use super::{
     Sampler,
+    disk_usage::{Gauge, Watched},
     member::{Kind, Member, OwnNetwork},
 };
 use crate::{
@@ -35,6 +36,9 @@ impl Sampler {
                     _ if member.kind == Kind::Node => row.put_network(host.node.network()),
                     _ => (),
                 }
+                for gauge in &member.disk_usage {
+                    row.put_gauge(gauge);
+                }
                 put_disks(entity, member, &host.node, &mut host.columns, frame);
             }
         }
@@ -50,6 +54,7 @@ impl Sampler {
         let read_time_ns =
             self.read_time_us.and_then(|us| u64::try_from(us).ok()?.checked_mul(1000));
         let spool = self.delivery.and_then(|now| now.spool);
+        let disk_usage = self.disk_usage.as_ref().and_then(Watched::newest);
         let Some(node) = self.population.at("/") else { return };
         let mut row = Row { entity: node, columns: &mut self.host.columns, frame };
         for (metric, value) in [
@@ -61,6 +66,8 @@ impl Sampler {
             (metric::AGENT_SAMPLES_DROPPED, self.delivery.map(|now| now.samples_dropped)),
             (metric::AGENT_SPOOL_SIZE, spool.map(|spool| spool.bytes)),
             (metric::AGENT_SPOOL_FAULTS, spool.map(|spool| spool.faults)),
+            (metric::AGENT_DISK_USAGE_GIVEN_UP, disk_usage.map(|usage| usage.given_up)),
+            (metric::IMAGES_USAGE, disk_usage.and_then(|usage| usage.images_bytes)),
         ] {
             if let Some(value) = value {
                 row.put(metric, value);
@@ -76,7 +83,11 @@ impl Sampler {
         let refused = self.host.columns.refused();
         if self.refused_before < refused {
             self.refused_before = refused;
-            self.host.files.unreadable.count("columns", "disks and interfaces", Reason::TooMany);
+            self.host.files.unreadable.count(
+                "columns",
+                "disks, interfaces and volumes",
+                Reason::TooMany,
+            );
         }
     }
 }
@@ -122,6 +133,13 @@ impl Row<'_> {
     fn put_of(&mut self, metric: MetricId, resource: ResourceNumber, value: u64) {
         let column = self.columns.of_resource(metric, resource);
         self.set(column, integer(value));
+    }
+
+    fn put_gauge(&mut self, gauge: &Gauge) {
+        match gauge.resource {
+            Some(resource) => self.put_of(gauge.metric, resource, gauge.value),
+            None => self.put(gauge.metric, gauge.value),
+        }
     }
 
     fn put_network(&mut self, network: &Network) {

@@ -9,6 +9,7 @@ use tally_proto::{
 use super::{
     Host,
     aliases::Alias,
+    disk_usage::Gauge,
     load,
     processes::{Count, Processes},
 };
@@ -85,6 +86,8 @@ pub(super) struct Member {
     pub read_at: Option<Tick>,
     /// How often it was read.
     pub turns: u32,
+    /// What it has on disk, repeated at each tick.
+    pub disk_usage: Vec<Gauge>,
     cgroup: Cgroup,
     processes: Processes,
     /// Resource numbers of the cgroup's disks, in their order.
@@ -118,6 +121,7 @@ impl Member {
             sample: Sample::default(),
             read_at: None,
             turns: 0,
+            disk_usage: Vec::new(),
             cgroup: Cgroup::new(hierarchies),
             processes: Processes::default(),
             disk_resources: Vec::new(),

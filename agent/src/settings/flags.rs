@@ -46,6 +46,22 @@ pub struct Flags {
     #[arg(long, value_name = "PATHS", env = "TALLY_AGENT_DOCKER_SOCKETS")]
     pub docker_sockets: Option<OsString>,
 
+    /// Time between two looks at what pods and containers have on disk (volumes, writable layers,
+    /// logs), with s, m or h; 10s to 1h, or off. Its values are up to that old when they are sent.
+    #[arg(long, value_name = "TIME", env = "TALLY_AGENT_DISK_USAGE_INTERVAL")]
+    #[arg(default_value = "1m")]
+    pub disk_usage_interval: String,
+
+    /// Where the host's kubelet keeps the volumes of its pods.
+    #[arg(long, value_name = "PATH", env = "TALLY_AGENT_KUBELET_DIR")]
+    #[arg(default_value = "/var/lib/kubelet")]
+    pub kubelet_dir: PathBuf,
+
+    /// Where the host's kubelet has runtimes write the logs of its pods.
+    #[arg(long, value_name = "PATH", env = "TALLY_AGENT_POD_LOGS_DIR")]
+    #[arg(default_value = "/var/log/pods")]
+    pub pod_logs_dir: PathBuf,
+
     /// Minutes of readings that are kept in memory while the aggregator cannot be reached, 1 to
     /// 1440. The oldest are then only in the spool; without one they are dropped, and counted in
     /// agent/frames_dropped.

@@ -35,6 +35,7 @@ fn every_fault_is_named_at_once() {
         "--node=a\nb",
         "--once=maybe",
         "--outbox-minutes=0",
+        "--disk-usage-interval=9s",
         "--spool-max-bytes=1MiB",
         "--spool-max-age=1d",
         "--log=tally=loud",
@@ -45,6 +46,7 @@ fn every_fault_is_named_at_once() {
         flags,
         [
             "--resolution",
+            "--disk-usage-interval",
             "--outbox-minutes",
             "--outbox-bytes",
             "--spool-max-bytes",
@@ -85,6 +87,19 @@ fn the_outbox_has_a_frame_for_each_tick_of_its_minutes() {
 }
 
 #[test]
+fn what_is_on_disk_is_looked_at_each_minute_or_never() {
+    let interval = |flags: &[&str]| check(flags).unwrap().disk_usage_interval;
+    assert_eq!(interval(&[]), Some(Duration::from_secs(60)));
+    assert_eq!(interval(&["--disk-usage-interval=10"]), Some(Duration::from_secs(10)));
+    for off in ["off", "0", "0s"] {
+        assert_eq!(interval(&[&format!("--disk-usage-interval={off}")]), None);
+    }
+    let settings = check(&["--kubelet-dir=/k", "--pod-logs-dir=/l"]).unwrap();
+    assert_eq!(settings.kubelet_dir, PathBuf::from("/k"));
+    assert_eq!(settings.pod_logs_dir, PathBuf::from("/l"));
+}
+
+#[test]
 fn an_empty_folder_is_none() {
     let at = |flags: &[&str]| check(flags).unwrap().spool_dir;
     assert_eq!(at(&["--spool-dir="]), SpoolDir::Nowhere);
@@ -121,7 +136,7 @@ fn the_nodes_own_flag_goes_before_the_downward_api() {
 #[test]
 fn every_flag_has_a_variable_and_a_line_of_help() {
     let table = flag_table();
-    assert_eq!(table.len(), 15);
+    assert_eq!(table.len(), 18);
     for FlagRow { flag, variable, default, help } in table {
         let derived = flag.trim_start_matches('-').to_uppercase().replace('-', "_");
         assert_eq!(variable, format!("TALLY_AGENT_{derived}"));

@@ -18,7 +18,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     archive::{
         kept::Patience,
-        refill::{NodesPart, Refilled},
+        refill::{Part, Refilled},
         seal::SealError,
         status::ArchiveStatus,
         upkeep::{Archive, Limits, OpenError},
@@ -141,9 +141,13 @@ impl Keeping {
         })
     }
 
-    /// Fills the model from the journal, and then begins to write, seal, merge and drop. It takes
-    /// up to some seconds, in which nothing may be appended.
-    pub(super) fn refill(&mut self, model: &Arc<Model>) -> impl FnOnce() + Send + use<> {
+    /// Fills the model from the journal up to a tick. It takes up to some seconds, in which nothing
+    /// may be appended.
+    pub(super) fn refill(
+        &mut self,
+        model: &Arc<Model>,
+        until: Tick,
+    ) -> impl FnOnce() + Send + use<> {
         let (archive, status) = (Arc::clone(&self.archive), Arc::clone(&self.status));
         let (model, segments) = (Arc::clone(model), std::mem::take(&mut self.segments));
         move || {
@@ -151,7 +155,7 @@ impl Keeping {
                 Ok(newest) => model.set_recorded_before(newest.unwrap_or_default()),
                 Err(error) => tell_error("the newest time of history is not known", &error),
             }
-            let frames = refill(&archive, &model, &status, &segments);
+            let frames = refill(&archive, (&model, until), &status, &segments);
             if frames != 0 {
                 tracing::info!(frames, "the live model is filled from the journal");
             }
@@ -213,14 +217,14 @@ fn refill_threads() -> usize {
 /// frames it has then.
 fn refill(
     archive: &Archive,
-    model: &Model,
+    (model, until): (&Model, Tick),
     status: &ArchiveStatus,
     segments: &[SegmentName],
 ) -> u64 {
     let of = u64::try_from(refill_threads()).unwrap_or(1);
     let part = |number| {
         let each = segments.iter().map(|name| {
-            let refilled = archive.refill(*name, model, NodesPart { number, of });
+            let refilled = archive.refill(*name, model, Part { number, of, until });
             status.refilled_one();
             refilled
         });

@@ -32,16 +32,20 @@ pub struct Refilled {
     pub end: End,
 }
 
-/// Some of the nodes: several threads can each take a part.
+/// Which frames the model gets: those of some of the nodes, as several threads can each take a part,
+/// up to a time.
 #[derive(Clone, Copy, Debug)]
-pub struct NodesPart {
+pub struct Part {
     /// Which part, from 0.
     pub number: u64,
     /// Of how many.
     pub of: u64,
+    /// The newest tick. What is recorded as later comes of a clock that was ahead: in the model it
+    /// would stand before all that is measured until that time.
+    pub until: Tick,
 }
 
-impl NodesPart {
+impl Part {
     fn has(self, node: &NodeName) -> bool {
         let mixed = |sum: u64, byte: u8| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
         node.bytes().fold(0, mixed) % self.of.max(1) == self.number
@@ -53,7 +57,7 @@ pub fn refill(
     disk: &dyn Disk,
     name: SegmentName,
     model: &Model,
-    part: NodesPart,
+    part: Part,
 ) -> Result<Refilled, SegmentError> {
     let mut streams: HashMap<StreamNumber, Replayed> = HashMap::new();
     let mut entries = EntryReader::default();
@@ -79,7 +83,7 @@ pub fn refill(
                 return;
             }
         };
-        if let Some(tick) = stream.take(model, entry) {
+        if let Some(tick) = stream.take(model, entry, part.until) {
             ticks.add(tick);
             frames += 1;
         }
@@ -137,7 +141,7 @@ impl Replayed {
     }
 
     /// The tick of a frame that the window has room for.
-    fn take(&mut self, model: &Model, entry: Entry) -> Option<Tick> {
+    fn take(&mut self, model: &Model, entry: Entry, until: Tick) -> Option<Tick> {
         match entry {
             Entry::Begin(_) => None,
             Entry::Said(said) => {
@@ -153,9 +157,10 @@ impl Replayed {
                 None
             }
             Entry::Frame(frame, _) => {
-                let in_window = self.replay(model, &frame, true);
+                let counts = frame.tick <= until;
+                let in_window = self.replay(model, &frame, counts);
                 self.node.writer().record(self.run, &frame);
-                in_window.then_some(frame.tick)
+                (counts && in_window).then_some(frame.tick)
             }
         }
     }

@@ -16,7 +16,7 @@ use tally_proto::tick::{Resolution, Tick};
 
 use super::{
     kept::Patience,
-    refill::{NodesPart, Refilled, refill},
+    refill::{Part, Refilled, refill},
     seal::{SealError, Sealed, first_write, seal, segment_after},
 };
 use crate::{
@@ -143,7 +143,7 @@ impl Archive {
         &self,
         name: SegmentName,
         model: &Model,
-        part: NodesPart,
+        part: Part,
     ) -> Result<Refilled, SegmentError> {
         refill(&*self.disk, name, model, part)
     }

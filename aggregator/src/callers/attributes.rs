@@ -139,7 +139,7 @@ fn resource(
             "delete" => "deletecollection",
             other => other,
         };
-        if matches!(verb, "list" | "watch") {
+        if matches!(verb, "list" | "watch") && heeds_selectors(group, version) {
             name = name_selected(query).unwrap_or_default();
         }
     }
@@ -152,6 +152,12 @@ fn resource(
         namespace: namespace.to_owned(),
         name,
     })
+}
+
+/// Whether lists of that version are of the fields that are selected, and of no more. Heapster ignored
+/// selectors: there a name would allow what it does not name.
+fn heeds_selectors(group: &str, version: &str) -> bool {
+    group == "metrics.k8s.io" && matches!(version, "v1" | "v1beta1")
 }
 
 fn verb(method: &str) -> &'static str {
@@ -184,7 +190,7 @@ fn name_selected(query: &str) -> Option<String> {
     }
     let named = selector.split(',').find_map(|term| term.strip_prefix("metadata.name"))?;
     let name = named.strip_prefix("==").or_else(|| named.strip_prefix('='))?;
-    let is_segment = !matches!(name, "" | "." | "..") && !name.contains(['/', '%', '=', '!']);
+    let is_segment = !matches!(name, "" | "." | "..") && !name.contains(['/', '%', '=', '!', ';']);
     is_segment.then(|| name.to_owned())
 }
 
@@ -287,6 +293,10 @@ mod tests {
         check_metrics("GET", &selected("metadata.name=a%5C,b"), "list - nodes -");
         check_metrics("GET", &selected("metadata.name=a&fieldSelector="), "list - nodes -");
         check_metrics("GET", &selected("metadata.name=a&field%53elector="), "list - nodes -");
+        let heapster = "/apis/metrics/v1alpha1/nodes?fieldSelector=metadata.name=a";
+        check("GET", heapster, "list metrics/v1alpha1 - nodes -");
+        let heapster = "/apis/metrics.k8s.io/v1alpha1/nodes?fieldSelector=metadata.name=a";
+        check("GET", heapster, "list metrics.k8s.io/v1alpha1 - nodes -");
     }
 
     #[test]

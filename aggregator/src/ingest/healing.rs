@@ -140,6 +140,48 @@ fn after_everything_healed_history_is_that_of_the_run_undisturbed() {
     assert!(100 < unrecorded, "the journal was full too: {unrecorded}");
 }
 
+/// All clocks are an hour and a half ahead together for five ticks, and are then set right.
+#[test]
+fn clocks_that_were_ahead_together_leave_the_model_blind_for_no_tick() {
+    const AHEAD: u64 = 5_400 / truth::STEP_S;
+    let run = |ticks: &mut dyn Iterator<Item = u64>| {
+        let mut world = World::new(WAITING_MOST);
+        let mut set_back = 0;
+        for index in ticks {
+            let elapsed = world.set_time(index);
+            world.measure(index);
+            world.deliver(index);
+            assert!(world.server.commit(elapsed));
+            world.acknowledge();
+            assert!(world.server.upkeep());
+            if world.clock_was_set_back() {
+                set_back += 1;
+                world.crash(index);
+                world.deliver(index);
+            }
+        }
+        (world, set_back)
+    };
+    let (mut world, set_back) = run(&mut (0..20).chain(AHEAD..AHEAD + 5).chain(25..30));
+    assert_eq!(set_back, 1);
+    let live = world.live_ticks(0);
+    let expected: Vec<_> = (18..20).chain(25..30).map(tick).collect();
+    assert!(live.ends_with(&expected), "{live:?}");
+    let (mut undisturbed, set_back) = run(&mut (0..20).chain(25..30).chain(AHEAD..AHEAD + 5));
+    assert_eq!(set_back, 0);
+    world.heal(AHEAD + 5);
+    undisturbed.heal(AHEAD + 5);
+    // Sums of rates are by what was measured before, which is another tick.
+    let is_rate = |what: &What| {
+        matches!(what, What::Metric(quantity) if quantity.metric.as_str().ends_with("_rate")
+            || quantity.metric.as_str() == "cpu/node_usage")
+    };
+    let found = world.rows();
+    for (key, expected) in undisturbed.rows().iter().filter(|((_, what), _)| !is_rate(what)) {
+        assert_eq!(found.get(key), Some(expected), "{key:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
     #[test]

@@ -206,6 +206,9 @@ impl Speaker {
             return Err(Refused::TakenOver);
         }
         let applied = self.shared.model.apply(&self.node, &mut writer, self.run, frame, now)?;
+        if self.shared.rules.was_set_back(applied.newest, frame, now) {
+            self.shared.clock_set_back.cancel();
+        }
         let position = match &mut self.record {
             Some(record) => record.frame(&mut writer, frame, applied),
             None => {

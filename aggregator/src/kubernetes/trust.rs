@@ -37,6 +37,21 @@ enum Unread {
     Bad(#[from] BadTrust),
 }
 
+/// What to do about it.
+const HELP: &str = "a RoleBinding to the Role extension-apiserver-authentication-reader of kube-system \
+                    lets it be read";
+
+impl Unread {
+    fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Fault(error) => {
+                matches!(&**error, kube::Error::Api(status) if status.code == 403)
+            }
+            Self::Late | Self::Bad(_) => false,
+        }
+    }
+}
+
 /// Follows what an API server publishes. While it can't be read, what it said last stands.
 pub struct TrustReader {
     client: Client,
@@ -77,10 +92,11 @@ impl TrustReader {
             Err(error) => {
                 self.metrics.reread_faults.get_or_create(&Reread { what: "trust" }).inc();
                 if !std::mem::replace(&mut self.has_failed, true) {
+                    let help = error.is_forbidden().then_some(HELP);
                     tracing::warn!(
                         error = chain(&error),
-                        "whom the API server trusts is not known, or as it said last: a RoleBinding \
-                         to the Role extension-apiserver-authentication-reader lets it be read"
+                        help,
+                        "whom the API server trusts can't be read: what it said last stands"
                     );
                 }
             }

@@ -72,6 +72,13 @@ impl Namespace {
         pods.values().flat_map(Places::all).map(|place| Arc::clone(&place.node)).collect()
     }
 
+    /// Shows each place of each pod, sorted by the pods' names.
+    pub fn for_each_place(&self, mut see: impl FnMut(&PodName, &Place)) {
+        for (name, places) in super::read(&self.pods).iter() {
+            places.all().iter().for_each(|place| see(name, place));
+        }
+    }
+
     /// Names of the pods that a node has delivered since `recent`, sorted.
     pub fn present_pods(&self, recent: Tick) -> Vec<PodName> {
         let pods = super::read(&self.pods);

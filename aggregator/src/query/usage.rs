@@ -8,7 +8,7 @@
 mod newest_usage;
 pub mod selector;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use tally_proto::{
     declaration::PodKey,
@@ -49,6 +49,8 @@ pub struct Usage {
 pub struct Interval {
     /// When the later reading was made.
     pub end: UnixMs,
+    /// The tick of that reading.
+    pub tick: Tick,
     /// Time between the two.
     pub length_us: u64,
 }
@@ -75,7 +77,7 @@ pub struct PodUsage {
     pub labels: Arc<str>,
     /// Of its containers' times the earliest.
     pub interval: Interval,
-    /// Those of its containers that have numbers, at least one, sorted by name.
+    /// Its containers, at least one: in the order of its specification, then others by name.
     pub containers: Box<[ContainerUsage]>,
 }
 
@@ -99,8 +101,27 @@ pub enum PodScope<'a> {
     One(&'a str, &'a str),
 }
 
-/// Which of them, by what they are called: namespace and name.
-pub type Chosen<'a> = &'a dyn Fn(&str, &str) -> bool;
+/// With which containers a pod is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Containers {
+    /// Those that have numbers, init and debug containers too.
+    Measured,
+    /// Those of its specification, all of them: without the numbers of one the pod is left out.
+    Specified,
+}
+
+/// What is asked of pods.
+#[derive(Clone, Copy)]
+pub struct PodsAsked<'a> {
+    /// Where they are.
+    pub scope: PodScope<'a>,
+    /// Which of them, by their labels.
+    pub labels: &'a LabelSelector,
+    /// Which of them, by namespace and name.
+    pub chosen: &'a dyn Fn(&str, &str) -> bool,
+    /// With which containers.
+    pub containers: Containers,
+}
 
 impl Queries {
     /// What nodes use, sorted by name: all, or the one of that name.
@@ -120,18 +141,18 @@ impl Queries {
     }
 
     /// What pods use, sorted by namespace and name.
-    pub fn pod_usage(
-        &self,
-        scope: PodScope<'_>,
-        labels: &LabelSelector,
-        chosen: Chosen<'_>,
-        now: UnixMs,
-    ) -> Vec<PodUsage> {
+    pub fn pod_usage(&self, asked: PodsAsked<'_>, now: UnixMs) -> Vec<PodUsage> {
         let usable = self.usable_since(now);
-        let mut found = Vec::new();
-        for node in self.nodes_of(scope).iter().filter(|node| usable <= node.newest()) {
-            self.push_pods(node, scope, (labels, chosen), &mut found);
-        }
+        let nodes = self.nodes_of(asked.scope).into_iter();
+        let nodes = nodes.filter(|node| usable <= node.newest());
+        let of_nodes = nodes.map(|node| {
+            let pods = self.pods_of_node(&node, asked);
+            (node, pods)
+        });
+        let mut found = match asked.scope {
+            PodScope::Cluster => self.nearly_sorted(of_nodes.collect()),
+            _ => of_nodes.flat_map(|(_, pods)| pods).collect(),
+        };
         // A pod that moved may still be on its old node: the one that was read last is it.
         found.sort_by(|one, other| {
             let by_key = (&one.key.namespace, &one.key.name);
@@ -139,6 +160,34 @@ impl Queries {
             by_key.then(other.interval.cmp(&one.interval))
         });
         found.dedup_by(|one, other| one.key == other.key);
+        found
+    }
+
+    /// The pods of many nodes, each node's sorted, in the directory's order: it has the pods of all
+    /// nodes sorted, so each is mostly the next of its node, and is compared once and not as often as
+    /// sorting would. What the directory has not yet, or no longer, is not in its place.
+    fn nearly_sorted(&self, of_nodes: Vec<(Arc<NodeSlot>, Vec<PodUsage>)>) -> Vec<PodUsage> {
+        let mut found = Vec::with_capacity(of_nodes.iter().map(|(_, pods)| pods.len()).sum());
+        let mut left: HashMap<*const NodeSlot, _> = of_nodes
+            .into_iter()
+            .map(|(node, pods)| (Arc::as_ptr(&node), pods.into_iter().peekable()))
+            .collect();
+        let directory = self.model.directory();
+        let namespaces = directory.namespaces.iter();
+        let namespaces: Vec<_> =
+            namespaces.map(|(name, of)| (name.clone(), Arc::clone(of))).collect();
+        drop(directory);
+        for (namespace, of) in namespaces {
+            of.for_each_place(|name, place| {
+                let Some(pods) = left.get_mut(&Arc::as_ptr(&place.node)) else { return };
+                let until = (&namespace, name);
+                let next = |pod: &PodUsage| (&pod.key.namespace, &pod.key.name) <= until;
+                while let Some(pod) = pods.next_if(next) {
+                    found.push(pod);
+                }
+            });
+        }
+        found.extend(left.into_values().flatten());
         found
     }
 
@@ -183,16 +232,14 @@ impl Queries {
         Some(NodeUsage { name: node.name.clone(), labels: own_labels, interval, usage })
     }
 
-    fn push_pods(
-        &self,
-        node: &NodeSlot,
-        scope: PodScope<'_>,
-        (labels, chosen): (&LabelSelector, Chosen<'_>),
-        found: &mut Vec<PodUsage>,
-    ) {
+    /// Sorted, as the roster is.
+    fn pods_of_node(&self, node: &NodeSlot, asked: PodsAsked<'_>) -> Vec<PodUsage> {
+        let PodsAsked { scope, labels, chosen, containers } = asked;
         // In this order: the view has this tick, or a newer one too.
         let (tick, view) = (node.newest(), node.view());
-        let Some(newest) = Newest::of(&view, tick, &newest_usage::needs) else { return };
+        let Some(newest) = Newest::of(&view, tick, &newest_usage::needs) else {
+            return Vec::new();
+        };
         let roster = &newest.schema.roster;
         let pods = match scope {
             PodScope::Cluster => &roster.pods,
@@ -210,14 +257,14 @@ impl Queries {
             labelled.filter(|(_, own)| labels.matches(own)).collect()
         };
         if labelled.is_empty() {
-            return;
+            return Vec::new();
         }
         let columns = UsageColumns::of(&newest);
         let pods = labelled.into_iter().filter_map(|(pod, labels)| {
-            let (interval, containers) = columns.usage_of_pod(pod)?;
+            let (interval, containers) = columns.usage_of_pod(pod, containers)?;
             Some(PodUsage { key: pod.key.clone(), labels, interval, containers })
         });
-        found.extend(pods);
+        pods.collect()
     }
 }
 

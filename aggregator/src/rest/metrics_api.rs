@@ -54,7 +54,7 @@ use super::{
 };
 use crate::query::{
     Queries,
-    usage::{PodScope, selector::LabelSelector},
+    usage::{Containers, PodScope, PodsAsked, selector::LabelSelector},
 };
 
 /// What is named with its hash never changes.
@@ -192,7 +192,12 @@ async fn make(
 ) -> Result<Option<Body>, NoRoom> {
     let (queries, subjects) = (queries.clone(), subjects.clone());
     let make = move || {
-        let objects = find(&queries, &subjects, &chosen, now);
+        // Heapster showed whole pods alone.
+        let containers = match asked.dialect {
+            Dialect::Kubernetes => Containers::Measured,
+            Dialect::Heapster => Containers::Specified,
+        };
+        let objects = find(&queries, &subjects, (&chosen, containers), now);
         if subjects.is_list() {
             let bytes = objects.bytes();
             Made::List(Box::new(List::new(objects, asked)), bytes)
@@ -214,11 +219,17 @@ async fn make(
     })
 }
 
-fn find(queries: &Queries, subjects: &Subjects, chosen: &Chosen, now: UnixMs) -> Objects {
+fn find(
+    queries: &Queries,
+    subjects: &Subjects,
+    (chosen, containers): (&Chosen, Containers),
+    now: UnixMs,
+) -> Objects {
     let Chosen { labels, fields } = chosen;
     let pods = |scope| {
         let named = |namespace: &str, name: &str| fields.matches(namespace, name);
-        Objects::Pods(queries.pod_usage(scope, labels, &named, now))
+        let asked = PodsAsked { scope, labels, chosen: &named, containers };
+        Objects::Pods(queries.pod_usage(asked, now))
     };
     match subjects {
         Subjects::Nodes => {

@@ -15,7 +15,7 @@ use tally_aggregator::history::{
 use tally_proto::tick::Tick;
 use tally_tests::{
     history::{cpu_clock::timed, recorded, swarm::Player},
-    swarm::shape::Shape,
+    swarm::shape::{NAMESPACES, Shape},
 };
 
 fn main() -> anyhow::Result<()> {
@@ -41,6 +41,7 @@ fn main() -> anyhow::Result<()> {
                 pods: 30,
                 containers: 2,
                 free_containers: 4,
+                namespaces: NAMESPACES,
                 metrics: 15,
                 churn_ppm: 0,
                 resolution_s,

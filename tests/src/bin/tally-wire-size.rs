@@ -13,7 +13,11 @@ use tally_proto::{
     declaration::ColumnNumber,
     tick::Tick,
 };
-use tally_tests::swarm::{node::Node, recorded, shape::Shape};
+use tally_tests::swarm::{
+    node::Node,
+    recorded,
+    shape::{NAMESPACES, Shape},
+};
 
 /// Ticks of the swarm's nodes: ten minutes at a second.
 const TICKS: u64 = 600;
@@ -68,6 +72,7 @@ fn swarm(number: u32, resolution_s: u32) -> anyhow::Result<Size> {
         pods: 30,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm: 0,
         resolution_s,

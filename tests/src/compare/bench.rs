@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     history::{recorded, swarm::Player},
-    swarm::shape::Shape,
+    swarm::shape::{NAMESPACES, Shape},
 };
 
 /// The metric that is asked for.
@@ -62,6 +62,7 @@ impl Generated {
             pods: self.pods,
             containers: 2,
             free_containers: 1,
+            namespaces: NAMESPACES,
             metrics: 3,
             churn_ppm: 0,
             resolution_s: STEP,

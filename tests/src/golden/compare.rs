@@ -1,6 +1,7 @@
 //! A recorded answer and ours, by meaning.
 
 mod past;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,8 +51,10 @@ pub fn compare(case: &Case, answer: &Answer, facts: &Facts) -> Outcome {
 
 fn differences(case: &Case, answer: &Answer, facts: &Facts) -> Result<Vec<String>, String> {
     let instead = rules::head_and_options_work(case)
+        .or_else(|| rules::an_api_server_says_what_it_is(case))
         .or_else(|| rules::any_range_that_json_satisfies(case))
         .or_else(|| rules::slash_names_are_addressable(case, facts))
+        .or_else(|| rules::usage::what_the_node_names_is_there(case))
         .or_else(|| rules::past::instead(case, facts));
     let status = match &instead {
         Some(Instead::Status(status)) => *status,
@@ -128,6 +131,9 @@ fn bodies(case: &Case, answer: &Answer, facts: &Facts) -> Result<Vec<String>, St
             Ok(exports(items, ours.as_array().ok_or("no array")?))
         }
         (Value::Array(_), Some(question)) => names(case, &question, &recorded_json, &ours, facts),
+        (Value::Object(_), _) if case.request.target.starts_with("/apis/") => {
+            Ok(usage::differences(&recorded_json, &ours))
+        }
         (Value::Object(_), Some(question)) if question.is_past => {
             past::numbers(case, &question, &recorded_json, &ours, facts)
         }

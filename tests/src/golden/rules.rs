@@ -2,6 +2,7 @@
 //! of the contract (section 1, unless another is named) above it.
 
 pub mod past;
+pub mod usage;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -83,9 +84,15 @@ pub fn not_of_this_api(case: &Case) -> Option<&'static str> {
         _ if path.starts_with("/debug/pprof/") && case.response.status == 200 => {
             Some("Go's profiler")
         }
-        _ if path.starts_with("/apis/") => Some("the resource-metrics API is another issue"),
         _ => None,
     }
+}
+
+/// `metrics.k8s.io` comes with documents that say what is in it and what the server is: Heapster had
+/// none.
+pub fn an_api_server_says_what_it_is(case: &Case) -> Option<Instead> {
+    let documents = ["/version", "/apis/metrics.k8s.io"];
+    documents.contains(&case.request.target.as_str()).then_some(Instead::Status(200))
 }
 
 /// "HEAD and OPTIONS work as HTTP expects": Heapster answered 405 to both.

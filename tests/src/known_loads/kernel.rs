@@ -24,6 +24,8 @@ pub struct Kernel {
     /// The cgroup's path below the hierarchy.
     pub path: String,
     is_v2: bool,
+    /// Whether crun has the container's processes, and its CPU limit, in a cgroup below its scope.
+    is_of_crun: bool,
 }
 
 impl Kernel {
@@ -38,7 +40,10 @@ impl Kernel {
             let is_it = if is_v2 { controllers.is_empty() } else { controllers == "memory" };
             is_it.then(|| path.to_owned())
         });
-        Ok(Self { load, path: path.with_context(|| format!("no cgroup in {list}"))?, is_v2 })
+        let path = path.with_context(|| format!("no cgroup in {list}"))?;
+        let scope = path.strip_suffix("/container").filter(|scope| scope.ends_with(".scope"));
+        let is_of_crun = scope.is_some();
+        Ok(Self { load, path: scope.unwrap_or(&path).to_owned(), is_v2, is_of_crun })
     }
 
     /// Reads the figures that this load is about.
@@ -67,11 +72,13 @@ impl Kernel {
 
     fn cpu_v2(&self) -> anyhow::Result<Figures> {
         let stat = self.file("", "cpu.stat")?;
+        let limited =
+            if self.is_of_crun { self.file("", "container/cpu.stat")? } else { stat.clone() };
         Ok(Figures::from([
             (Figure::plain("cpu/usage"), key(&stat, "usage_usec")? * 1000),
-            (Figure::plain("cpu/periods"), key(&stat, "nr_periods")?),
-            (Figure::plain("cpu/throttled_periods"), key(&stat, "nr_throttled")?),
-            (Figure::plain("cpu/throttled_time"), key(&stat, "throttled_usec")? * 1000),
+            (Figure::plain("cpu/periods"), key(&limited, "nr_periods")?),
+            (Figure::plain("cpu/throttled_periods"), key(&limited, "nr_throttled")?),
+            (Figure::plain("cpu/throttled_time"), key(&limited, "throttled_usec")? * 1000),
         ]))
     }
 

@@ -24,9 +24,9 @@ pub enum State {
 /// A program and how it is started.
 #[derive(Debug)]
 pub struct Daemon {
+    launcher: Vec<String>,
     program: PathBuf,
     arguments: Vec<String>,
-    namespace: PathBuf,
     log: PathBuf,
     lives: u32,
     child: Option<Child>,
@@ -34,18 +34,19 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// One that does not run yet. Each of its lives has a log of its own.
+    /// One that does not run yet. `launcher` is a command that becomes the program, in surroundings of
+    /// its own. Each of its lives has a log of its own.
     pub fn new(
+        launcher: Vec<String>,
         program: &Path,
         arguments: Vec<String>,
-        namespace: PathBuf,
         log: PathBuf,
     ) -> anyhow::Result<Self> {
         let program = program.to_owned();
         if !program.exists() {
             bail!("there is no {}; cargo build makes it", program.display());
         }
-        Ok(Self { program, arguments, namespace, log, lives: 0, child: None, state: State::Dead })
+        Ok(Self { launcher, program, arguments, log, lives: 0, child: None, state: State::Dead })
     }
 
     /// How it is.
@@ -58,13 +59,14 @@ impl Daemon {
         (1..=self.lives).map(|life| self.log_of(life)).collect()
     }
 
-    /// Starts it. `nsenter` becomes the program, in the host's own view of all files.
+    /// Starts it.
     pub fn start(&mut self) -> anyhow::Result<()> {
         self.lives += 1;
         let log = self.log_of(self.lives);
         let log = OpenOptions::new().create(true).append(true).open(log)?;
-        let child = Command::new("nsenter")
-            .arg(format!("--net={}", self.namespace.display()))
+        let (launcher, its_own) = self.launcher.split_first().context("nothing launches it")?;
+        let child = Command::new(launcher)
+            .args(its_own)
             .arg(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -72,7 +74,7 @@ impl Daemon {
             .stderr(log)
             .kill_on_drop(true)
             .spawn()
-            .context("cannot start nsenter (Debian: util-linux)")?;
+            .with_context(|| format!("cannot start {launcher}"))?;
         self.child = Some(child);
         self.state = State::Runs;
         Ok(())

@@ -162,9 +162,11 @@ impl<'a> Stage<'a> {
             "--log=info,tally_agent::app::ticker=debug".to_owned(),
             "--log-format=json".to_owned(),
         ];
-        let agent = Daemon::new(&plan.agent, agent, network.file(Side::Agent), at("agent"))?;
-        let side = network.file(Side::Aggregator);
-        let aggregator = Daemon::new(&plan.aggregator, aggregator, side, at("aggregator"))?;
+        let on =
+            |side| vec!["nsenter".to_owned(), format!("--net={}", network.file(side).display())];
+        let agent = Daemon::new(on(Side::Agent), &plan.agent, agent, at("agent"))?;
+        let on = on(Side::Aggregator);
+        let aggregator = Daemon::new(on, &plan.aggregator, aggregator, at("aggregator"))?;
         Ok(Self {
             network,
             agent,

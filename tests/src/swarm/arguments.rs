@@ -5,7 +5,11 @@ use std::{path::PathBuf, thread};
 use clap::{Parser, value_parser};
 use tally_proto::tick::Resolution;
 
-use super::{meter::METRICS_MOST, shape::Shape, weather::Weather};
+use super::{
+    meter::METRICS_MOST,
+    shape::{NAMESPACES, Shape},
+    weather::Weather,
+};
 
 /// Plays a cluster of agents against an aggregator over real gRPC, and prints what that cost as one
 /// JSON object. Progress goes to standard error.
@@ -24,6 +28,9 @@ pub struct Arguments {
     /// Containers of each node that no pod owns.
     #[arg(long, default_value_t = 4)]
     pub free_containers: u32,
+    /// Namespaces that the pods are spread over; half of all pods are in a quarter of them.
+    #[arg(long, default_value_t = NAMESPACES, value_parser = value_parser!(u64).range(1..=NAMESPACES))]
+    pub namespaces: u64,
     /// Metrics of each entity, the time at which it was read not counted.
     #[arg(long, default_value_t = 15, value_parser = metrics)]
     pub metrics: usize,
@@ -140,6 +147,7 @@ impl Arguments {
             pods: self.pods,
             containers: self.containers,
             free_containers: self.free_containers,
+            namespaces: self.namespaces,
             metrics: self.metrics,
             churn_ppm: self.churn.ppm,
             resolution_s: self.resolution.seconds(),
@@ -210,6 +218,7 @@ mod tests {
         check("--pods 7", |said| said.shape().pods, 7);
         check("--containers 7", |said| said.shape().containers, 7);
         check("--free-containers 7", |said| said.shape().free_containers, 7);
+        check("--namespaces 7", |said| said.shape().namespaces, 7);
         check("--metrics 7", |said| said.shape().metrics, 7);
         check("--churn 0.5", |said| said.shape().churn_ppm, 5_000);
         check("--restarts 0.07", |said| said.weather().restarts_ppm, 700);

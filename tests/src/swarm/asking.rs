@@ -13,7 +13,7 @@ use super::{
     punctuality::Verdict,
     quantiles::{Quantiles, rounded},
     random::Random,
-    shape::{NAMESPACES, Shape},
+    shape::Shape,
 };
 
 /// Time between an answer and the next question.
@@ -24,6 +24,11 @@ const PODS_OF_A_LIST: usize = 20;
 
 /// Exports, one after the other.
 const EXPORTS: usize = 5;
+
+const JSON: &str = "application/json";
+
+/// What everything uses is asked for in these.
+const USAGE_FORMS: [&str; 2] = [JSON, "application/vnd.kubernetes.protobuf"];
 
 /// An answer that is not one.
 #[derive(Debug, thiserror::Error)]
@@ -62,9 +67,10 @@ enum Kind {
     MetricNames,
     PodList,
     EveryKey,
+    Usage,
 }
 
-const KINDS: [(Kind, &str); 13] = [
+const KINDS: [(Kind, &str); 14] = [
     (Kind::ContainerSeries, "series of a container"),
     (Kind::PodRateSeries, "rate of a pod"),
     (Kind::NodeSeries, "series of a node"),
@@ -78,9 +84,10 @@ const KINDS: [(Kind, &str); 13] = [
     (Kind::MetricNames, "list of a pod's metrics"),
     (Kind::PodList, "pod-list of twenty pods"),
     (Kind::EveryKey, "list of every key"),
+    (Kind::Usage, "usage of a namespace's pods"),
 ];
 
-/// One export of everything.
+/// One long document.
 #[derive(Clone, Debug, Serialize)]
 pub struct Export {
     /// Length of the document.
@@ -101,6 +108,8 @@ pub struct Asked {
     pub empty: u64,
     /// `metric-export`, one after the other.
     pub exports: Vec<Export>,
+    /// What every pod uses, by media type, one after the other.
+    pub usage: BTreeMap<&'static str, Vec<Export>>,
     /// How much longer than it wanted the asking thread slept between questions: answers wait as
     /// long for it, and that is no fault of the aggregator.
     pub overslept: Option<Quantiles>,
@@ -120,7 +129,7 @@ pub async fn ask(rest: &str, shape: Shape, clock: Clock, end: UnixMs) -> Result<
     while clock.unix() < end {
         for (kind, name) in KINDS {
             let path = asker.path(kind, &pods);
-            let (took, answer) = asker.get(&path).await?;
+            let (took, answer) = asker.get(&path, JSON).await?;
             if answer.is_empty() {
                 empty += 1;
             } else {
@@ -133,13 +142,18 @@ pub async fn ask(rest: &str, shape: Shape, clock: Clock, end: UnixMs) -> Result<
     }
     let mut exports = Vec::new();
     for _ in 0..EXPORTS {
-        let (took, answer) = asker.get("/api/v1/metric-export").await?;
+        let (took, answer) = asker.get("/api/v1/metric-export", JSON).await?;
         exports.push(Export::of(answer.bytes, took));
+    }
+    let mut usage: BTreeMap<&'static str, Vec<Export>> = BTreeMap::new();
+    for form in [USAGE_FORMS; EXPORTS].concat() {
+        let (took, answer) = asker.get("/apis/metrics.k8s.io/v1/pods", form).await?;
+        usage.entry(form).or_default().push(Export::of(answer.bytes, took));
     }
     let latencies =
         found.into_iter().filter_map(|(name, all)| Some((name, Quantiles::of(all)?))).collect();
     let overslept = Quantiles::of(overslept);
-    Ok(Asked { latencies, empty, exports, overslept, punctuality: None })
+    Ok(Asked { latencies, empty, exports, usage, overslept, punctuality: None })
 }
 
 impl Export {
@@ -161,11 +175,11 @@ struct Asker {
 type Pods = Vec<(String, Vec<String>)>;
 
 impl Asker {
-    async fn get(&mut self, path: &str) -> Result<(Duration, Answer), AskError> {
+    async fn get(&mut self, path: &str, form: &str) -> Result<(Duration, Answer), AskError> {
         let begun = self.clock.elapsed();
         let answer = self
             .client
-            .get(path)
+            .get_as(path, form)
             .await
             .map_err(|source| AskError::Http { path: path.to_owned(), source })?;
         let took = self.clock.elapsed().saturating_sub(begun);
@@ -177,10 +191,10 @@ impl Asker {
 
     async fn pods_by_namespace(&mut self) -> Result<Pods, AskError> {
         let mut found = Vec::new();
-        for number in 0..NAMESPACES {
+        for number in 0..self.shape.namespaces {
             let namespace = names::namespace(number);
             let path = format!("/api/v1/model/namespaces/{namespace}/pods");
-            let (_, answer) = self.get(&path).await?;
+            let (_, answer) = self.get(&path, JSON).await?;
             let pods: Vec<String> = serde_json::from_slice::<Value>(&answer.body)
                 .ok()
                 .and_then(|pods| serde_json::from_value(pods).ok())
@@ -209,6 +223,7 @@ impl Asker {
             Kind::NodeSeries => format!("{MODEL}/nodes/{node}/metrics/cpu/usage_rate"),
             Kind::NamespaceSeries => format!("{in_namespace}/metrics/memory/usage"),
             Kind::ClusterSeries => format!("{MODEL}/metrics/memory/usage"),
+            Kind::Usage => format!("/apis/metrics.k8s.io/v1/namespaces/{namespace}/pods"),
             Kind::EveryKey => format!("{MODEL}/debug/allkeys"),
             Kind::Nodes => format!("{MODEL}/nodes"),
             Kind::Namespaces => format!("{MODEL}/namespaces"),

@@ -5,7 +5,7 @@ use hyper::{
     Request,
     body::Bytes,
     client::conn::http1::{self, Connection, SendRequest},
-    header::HOST,
+    header::{ACCEPT, HOST},
 };
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -69,10 +69,16 @@ impl HttpClient {
         Ok(Self { host, requests, connection })
     }
 
-    /// Asks and reads the whole answer.
+    /// Asks for JSON and reads the whole answer.
     pub async fn get(&mut self, path: &str) -> Result<Answer, HttpError> {
+        self.get_as(path, "application/json").await
+    }
+
+    /// Asks for a media type and reads the whole answer.
+    pub async fn get_as(&mut self, path: &str, media_type: &str) -> Result<Answer, HttpError> {
         let request = Request::get(path)
             .header(HOST, &self.host)
+            .header(ACCEPT, media_type)
             .body(Empty::new())
             .map_err(|source| HttpError::Path(path.to_owned(), source))?;
         let exchange = exchange(&mut self.requests, request);

@@ -7,7 +7,7 @@ use tally_proto::{
     },
 };
 
-use super::{random::Random, shape::NAMESPACES};
+use super::random::Random;
 
 /// The letters that Kubernetes makes random suffixes of.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -91,10 +91,10 @@ pub fn namespace(number: u64) -> String {
     format!("{team}-{}", pick(&STAGES, number / 10 % 3))
 }
 
-/// A new pod.
-pub fn pod(random: &mut Random) -> Result<PodIdentity, BadName> {
+/// A new pod, in one of so many namespaces.
+pub fn pod(random: &mut Random, namespaces: u64) -> Result<PodIdentity, BadName> {
     // Namespaces differ in size: half of all pods are in a quarter of them.
-    let namespace = namespace(random.below(NAMESPACES).min(random.below(NAMESPACES)));
+    let namespace = namespace(random.below(namespaces).min(random.below(namespaces)));
     let app = pick(&APPS, random.bits());
     let (hash, suffix) = (text(random, SUFFIX, 10), text(random, SUFFIX, 5));
     let hex = |random: &mut Random, length| text(random, HEX, length);
@@ -162,11 +162,12 @@ fn pick(words: &[&'static str], number: u64) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swarm::shape::NAMESPACES;
 
     #[test]
     fn names_look_like_those_of_a_real_cluster() {
         let mut random = Random::new(1, 1);
-        let pod = pod(&mut random).unwrap();
+        let pod = pod(&mut random, NAMESPACES).unwrap();
         assert_eq!(pod.uid.to_string().len(), 36);
         assert!(14 < pod.key.name.len() && pod.key.name.len() < 40, "{}", pod.key.name);
         let container = container(&mut random, &pod, 0).unwrap();

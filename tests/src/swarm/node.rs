@@ -333,7 +333,7 @@ impl Pod {
         unit: CpuUnit,
         started: UnixMs,
     ) -> Result<Self, BadName> {
-        let identity = names::pod(random)?;
+        let identity = names::pod(random, shape.namespaces)?;
         let containers = (0..shape.containers)
             .map(|number| {
                 let identity = names::container(random, &identity, number)?;
@@ -398,6 +398,7 @@ mod tests {
     use tally_proto::{columns::unpack, declaration::ColumnNumber};
 
     use super::*;
+    use crate::swarm::shape::NAMESPACES;
 
     const SHAPE: Shape = Shape {
         seed: 1,
@@ -405,6 +406,7 @@ mod tests {
         pods: 5,
         containers: 2,
         free_containers: 4,
+        namespaces: NAMESPACES,
         metrics: 15,
         churn_ppm: 100_000,
         resolution_s: 1,

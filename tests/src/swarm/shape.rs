@@ -1,6 +1,6 @@
 //! How large the cluster is, and how much it changes.
 
-/// Namespaces of the cluster: a large one has about as many.
+/// The most namespaces that pods are spread over: a large cluster has about as many.
 pub const NAMESPACES: u64 = 30;
 
 /// A cluster to play. It and the ticks decide every byte.
@@ -16,6 +16,8 @@ pub struct Shape {
     pub containers: u32,
     /// Containers of each node that no pod owns.
     pub free_containers: u32,
+    /// Namespaces that the pods are spread over, at most [`NAMESPACES`].
+    pub namespaces: u64,
     /// Metrics of each entity.
     pub metrics: usize,
     /// Of a million pods, how many are replaced at each tick.

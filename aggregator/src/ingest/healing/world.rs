@@ -14,6 +14,7 @@ use tally_proto::{
     tick::{Resolution, Tick, UnixMs},
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     super::Shared,
@@ -24,7 +25,7 @@ use crate::{
     admission::Rules,
     archive::{
         kept::Patience,
-        refill::NodesPart,
+        refill::Part,
         upkeep::{Archive, Limits},
     },
     clock::{Clock, Now},
@@ -38,11 +39,12 @@ use crate::{
         store::{Retention, Store},
     },
     journal::{Committer, Position, Span},
-    model::Model,
+    model::{Model, past::EraView},
     self_metrics::SelfMetrics,
 };
 
 const WINDOW_MS: u64 = 12 * STEP_S * 1000;
+const SKEW_MS: i64 = 60_000;
 const DAY_S: u64 = 86_400;
 const KEPT: Retention = Retention {
     raw_s: 30 * DAY_S,
@@ -94,8 +96,10 @@ impl Server {
             Archive::open(Arc::clone(&dyn_disk), Arc::new(store), resolution, limits).unwrap();
         let archive = Arc::new(archive);
         model.set_recorded_before(archive.store().newest_tick().unwrap().unwrap_or_default());
+        let until = resolution.tick_at(UnixMs(time.read().unix.0 + SKEW_MS));
         for name in segments {
-            let part = |number| archive.refill(name, &model, NodesPart { number, of: 2 }).unwrap();
+            let part =
+                |number| archive.refill(name, &model, Part { number, of: 2, until }).unwrap();
             archive.refilled(name, &part(0).and(&part(1)));
         }
         let span = Span {
@@ -107,7 +111,7 @@ impl Server {
         let (announce, durable) = watch::channel(Position::default());
         let time = Arc::clone(time);
         let clock = Clock::new(move || time.read());
-        let rules = Rules { resolution, clock_skew_ms: 60_000, entities_per_node: 100 };
+        let rules = Rules { resolution, clock_skew_ms: SKEW_MS, entities_per_node: 100 };
         let shared = Arc::new(Shared {
             model: Arc::clone(&model),
             journal: Some(Arc::clone(archive.journal())),
@@ -117,6 +121,7 @@ impl Server {
             streams: AtomicUsize::new(0),
             metrics: SelfMetrics::default(),
             clock,
+            clock_set_back: CancellationToken::new(),
         });
         Self { disk, model, archive, committer, shared, announce }
     }
@@ -210,6 +215,20 @@ impl World {
             agent.link = None;
         }
         self.server = Server::start(disk, &self.time, self.waiting_most);
+    }
+
+    /// Whether a frame has shown that the clock was set back.
+    pub(super) fn clock_was_set_back(&self) -> bool {
+        self.server.shared.clock_set_back.is_cancelled()
+    }
+
+    /// The ticks of a node that the live model has.
+    pub(super) fn live_ticks(&self, node: usize) -> Vec<Tick> {
+        let name = NodeName::parse(&format!("node-{node}")).unwrap();
+        let view = self.server.model.node(&name).view();
+        let ticks =
+            |era: EraView<'_>| era.frames.iter().map(|frame| frame.tick).collect::<Vec<_>>();
+        view.eras().flat_map(ticks).collect()
     }
 
     /// Everything is delivered and becomes columns.

@@ -139,12 +139,14 @@ fn container(pod: u32, name: &str) -> Declared {
     Declared::PodContainer { pod, name, id: None, path: None, sandbox: false, image: None }
 }
 
-/// What the API server says: a list of nodes or pods, each by namespace, name and labels in JSON.
+/// What the API server says: a list of nodes or pods, each by namespace, name and labels in JSON. All
+/// pods but `job` have a container that never shows.
 pub(crate) fn add(inventory: &mut Inventory, kind: &str, objects: &[(&str, &str, &str)]) {
     let item = |(namespace, name, labels): &(&str, &str, &str)| {
+        let stub = if *name == "job" { "" } else { r#", {"name": "stub"}"# };
         format!(
             r#"{{"metadata": {{"namespace": "{namespace}", "name": "{name}", "uid": "uid-{name}", "labels": {labels}}},
-                "spec": {{"containers": [{{"name": "app"}}, {{"name": "stub"}}]}}}}"#
+                "spec": {{"containers": [{{"name": "app"}}{stub}]}}}}"#
         )
     };
     let items: Vec<String> = objects.iter().map(item).collect();

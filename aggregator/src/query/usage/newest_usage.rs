@@ -6,7 +6,7 @@ use tally_proto::{
     rate,
 };
 
-use super::{super::newest::Newest, ContainerUsage, Interval, Usage};
+use super::{super::newest::Newest, ContainerUsage, Containers, Interval, Usage};
 use crate::{
     declared::MetricKey,
     point::{Reading, elapsed_us},
@@ -59,19 +59,35 @@ impl<'a> UsageColumns<'a> {
             swap_bytes: self.bytes(self.swap, row),
             ephemeral_storage_bytes: self.bytes(self.ephemeral_storage, row),
         };
-        Some((Interval { end: now.at(), length_us }, usage))
+        Some((Interval { end: now.at(), tick: now.tick, length_us }, usage))
     }
 
-    /// What the containers of a pod use that have numbers, and the earliest of their times.
-    pub(super) fn usage_of_pod(&self, pod: &Pod) -> Option<(Interval, Box<[ContainerUsage]>)> {
-        let mut earliest = None::<Interval>;
-        let used = pod.containers.iter().filter_map(|container| {
-            let (interval, usage) = self.usage(container.row?)?;
-            earliest = Some(earliest.map_or(interval, |known| known.min(interval)));
-            Some(ContainerUsage { name: container.name.clone(), usage })
-        });
-        let containers: Box<[ContainerUsage]> = used.collect();
-        Some((earliest?, containers))
+    /// What the containers of a pod use, and the earliest of their times; `None` without any, or
+    /// without all where all that are specified are wanted.
+    pub(super) fn usage_of_pod(
+        &self,
+        pod: &Pod,
+        which: Containers,
+    ) -> Option<(Interval, Box<[ContainerUsage]>)> {
+        let mut found: Vec<(Option<u32>, Interval, ContainerUsage)> = Vec::new();
+        for container in &pod.containers {
+            let specified = container.record.is_some() || pod.record.is_none();
+            if which == Containers::Specified && !specified {
+                continue;
+            }
+            match container.row.and_then(|row| self.usage(row)) {
+                Some((interval, usage)) => {
+                    let name = container.name.clone();
+                    found.push((container.record, interval, ContainerUsage { name, usage }));
+                }
+                None if which == Containers::Specified => return None,
+                None => (),
+            }
+        }
+        let earliest = found.iter().map(|(_, interval, _)| *interval).min()?;
+        // Stable, so that those without a place stay sorted by name.
+        found.sort_by_key(|(place, ..)| place.unwrap_or(u32::MAX));
+        Some((earliest, found.into_iter().map(|(.., container)| container).collect()))
     }
 
     /// Nothing can use less than nothing.

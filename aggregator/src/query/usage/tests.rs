@@ -7,8 +7,10 @@ fn all() -> LabelSelector {
     LabelSelector::default()
 }
 
-fn any(_: &str, _: &str) -> bool {
-    true
+/// What all pods of a scope use that a selector matches.
+fn usage(queries: &Queries, scope: PodScope<'_>, labels: &LabelSelector) -> Vec<PodUsage> {
+    let containers = Containers::Measured;
+    queries.pod_usage(PodsAsked { scope, labels, chosen: &|_, _| true, containers }, NOW)
 }
 
 /// Pods as `namespace/name`.
@@ -19,7 +21,7 @@ fn names(pods: &[PodUsage]) -> Vec<String> {
 #[track_caller]
 fn check(queries: &Queries, scope: PodScope<'_>, selector: &str, expected: &[&str]) {
     let labels = LabelSelector::parse(selector).unwrap();
-    assert_eq!(names(&queries.pod_usage(scope, &labels, &any, NOW)), expected, "{selector}");
+    assert_eq!(names(&usage(queries, scope, &labels)), expected, "{selector}");
 }
 
 #[test]
@@ -38,7 +40,9 @@ fn labels_and_names_choose() {
     check(&queries, PodScope::Cluster, "app=web", &["shop/web-1", "shop/web-2"]);
     check(&queries, PodScope::Cluster, "app notin (web)", &["batch/job"]);
     let chosen = |_: &str, name: &str| name != "web-1";
-    let found = queries.pod_usage(PodScope::Cluster, &all(), &chosen, NOW);
+    let (scope, labels) = (PodScope::Cluster, &all());
+    let asked = PodsAsked { scope, labels, chosen: &chosen, containers: Containers::Measured };
+    let found = queries.pod_usage(asked, NOW);
     assert_eq!(names(&found), ["batch/job", "shop/web-2"]);
     let zone = LabelSelector::parse("zone=a").unwrap();
     let nodes = queries.node_usage(None, &zone, NOW);
@@ -50,7 +54,7 @@ fn labels_and_names_choose() {
 fn cpu_is_of_the_time_between_two_readings_and_memory_of_the_second() {
     let node = cluster().node_usage(Some("node-a"), &all(), NOW).remove(0);
     let end = UnixMs(NEWEST.unix_ms().0 + 250);
-    assert_eq!(node.interval, Interval { end, length_us: 15_000_000 });
+    assert_eq!(node.interval, Interval { end, tick: NEWEST, length_us: 15_000_000 });
     let usage = Usage {
         cpu_nanocores: 500_000_000,
         memory_bytes: 1 << 30,
@@ -62,7 +66,7 @@ fn cpu_is_of_the_time_between_two_readings_and_memory_of_the_second() {
 
 #[test]
 fn a_pod_has_the_earliest_time_of_its_containers() {
-    let pod = cluster().pod_usage(PodScope::One("shop", "web-1"), &all(), &any, NOW).remove(0);
+    let pod = usage(&cluster(), PodScope::One("shop", "web-1"), &all()).remove(0);
     let containers = pod.containers.iter().map(|one| (&*one.name, one.usage.cpu_nanocores));
     assert_eq!(containers.collect::<Vec<_>>(), [("app", 100_000_000), ("late", 250_000_000)]);
     assert_eq!(pod.interval.end, UnixMs(NEWEST.unix_ms().0 + 500));
@@ -74,7 +78,7 @@ fn the_window_is_the_time_that_really_passed() {
     let cells = |offset, total| Some((offset, [Some(total), Some(5), None, None]));
     let drifting = Container("app", [cells(900_000, 1_000), cells(100_000, 14_201_000)]);
     deliver(&model, "n", &[Pod("s", "p", vec![drifting])]);
-    let pod = Queries::new(model).pod_usage(PodScope::Cluster, &all(), &any, NOW).remove(0);
+    let pod = usage(&Queries::new(model), PodScope::Cluster, &all()).remove(0);
     assert_eq!(pod.interval.length_us, 14_200_000);
     assert_eq!(pod.containers[0].usage.cpu_nanocores, 1_000_000);
 }
@@ -100,7 +104,7 @@ fn a_container_without_two_readings_or_memory_is_left_out_and_zero_is_a_number()
             Pod("s", "gone", vec![container("app", zero, None)]),
         ],
     );
-    let pods = Queries::new(model).pod_usage(PodScope::Cluster, &all(), &any, NOW);
+    let pods = usage(&Queries::new(model), PodScope::Cluster, &all());
     assert_eq!(names(&pods), ["s/both"]);
     assert_eq!(pods[0].containers.len(), 1);
     assert_eq!(
@@ -140,7 +144,7 @@ fn of_a_pod_on_two_nodes_the_later_reading_counts() {
     let model = model();
     deliver(&model, "old", &[Pod("s", "p", vec![steady("app", 1, 1)])]);
     deliver(&model, "new", &[Pod("s", "p", vec![steady("late", 2, 2)])]);
-    let pods = Queries::new(model).pod_usage(PodScope::Cluster, &all(), &any, NOW);
+    let pods = usage(&Queries::new(model), PodScope::Cluster, &all());
     assert_eq!((pods.len(), &*pods[0].containers[0].name), (1, "late"));
 }
 
@@ -149,10 +153,66 @@ fn a_node_that_is_silent_for_three_resolutions_is_left_out_with_its_pods() {
     let queries = cluster();
     let at = |seconds: i64| UnixMs(NEWEST.unix_ms().0 + seconds * 1000);
     let found = |now| {
-        let pods = queries.pod_usage(PodScope::Cluster, &all(), &any, now);
+        let (scope, labels) = (PodScope::Cluster, &all());
+        let containers = Containers::Measured;
+        let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
+        let pods = queries.pod_usage(asked, now);
         (queries.node_usage(None, &all(), now).len(), pods.len())
     };
     assert_eq!(found(at(45)), (2, 3));
     assert_eq!(found(at(46)), (0, 0));
     assert_eq!(found(at(-1)), (2, 3), "an agent's clock may be ahead");
+}
+
+#[test]
+fn containers_are_in_the_order_of_the_specification_and_may_all_have_to_be_there() {
+    let model = model();
+    let mut inventory = Inventory::default();
+    add(&mut inventory, "PodList", &[("s", "whole", "{}"), ("s", "part", "{}")]);
+    model.set_inventory(inventory);
+    let whole = ["a-debugger", "stub", "app"].map(|name| steady(name, 1, 1)).into();
+    let part = vec![steady("app", 1, 1)];
+    let unknown = vec![steady("any", 1, 1)];
+    let pods = [Pod("s", "whole", whole), Pod("s", "part", part), Pod("s", "unknown", unknown)];
+    deliver(&model, "n", &pods);
+    let queries = Queries::new(model);
+    let found = |containers| {
+        let (scope, labels) = (PodScope::Cluster, &all());
+        let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
+        let pods = queries.pod_usage(asked, NOW).into_iter();
+        let of = |pod: PodUsage| {
+            let names = pod.containers.iter().map(|one| one.name.to_string());
+            format!("{}: {}", pod.key.name, names.collect::<Vec<_>>().join(" "))
+        };
+        pods.map(of).collect::<Vec<_>>()
+    };
+    let measured = ["part: app", "unknown: any", "whole: app stub a-debugger"];
+    assert_eq!(found(Containers::Measured), measured);
+    assert_eq!(found(Containers::Specified), ["unknown: any", "whole: app stub"]);
+}
+
+#[test]
+fn pods_of_many_nodes_are_in_order_before_they_are_sorted() {
+    let model = model();
+    let all_names = (0..60).map(|at| &*format!("p{:02}", at * 37 % 60).leak());
+    let all_names: Vec<&'static str> = all_names.collect();
+    for (node, names) in ["a", "b", "c", "d"].into_iter().zip(all_names.chunks(15)) {
+        let pods = names.iter().map(|name| {
+            let namespace = if name.ends_with('7') { "other" } else { "s" };
+            Pod(namespace, name, vec![steady("app", 1, 1)])
+        });
+        deliver(&model, node, &pods.collect::<Vec<_>>());
+    }
+    let queries = Queries::new(model);
+    let (scope, labels) = (PodScope::Cluster, &all());
+    let containers = Containers::Measured;
+    let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
+    let nodes = queries.nodes_of(scope).into_iter();
+    let of_nodes = nodes.map(|node| {
+        let pods = queries.pods_of_node(&node, asked);
+        (node, pods)
+    });
+    let found = names(&queries.nearly_sorted(of_nodes.collect()));
+    assert!(found.is_sorted() && found.len() == 60, "{found:?}");
+    assert_eq!(names(&queries.pod_usage(asked, NOW)), found);
 }

@@ -1,8 +1,6 @@
 //! Documents that say what is in the API, as an API server gives them: the group, its versions,
 //! their resources.
 
-use std::env::consts::{ARCH, OS};
-
 use serde_json::{Value, json};
 
 use super::route::{GROUP, Version};
@@ -10,6 +8,15 @@ use super::route::{GROUP, Version};
 /// Name and kind of each resource, and whether it is in namespaces.
 const RESOURCES: [(&str, &str, bool); 2] =
     [("nodes", "NodeMetrics", false), ("pods", "PodMetrics", true)];
+
+/// What this server runs on, in Go's words.
+const PLATFORM: &str = if cfg!(target_arch = "x86_64") {
+    "linux/amd64"
+} else if cfg!(target_arch = "aarch64") {
+    "linux/arm64"
+} else {
+    "linux"
+};
 
 const VERBS: [&str; 2] = ["get", "list"];
 
@@ -82,11 +89,6 @@ pub(super) fn aggregated(api_version: &str) -> Value {
 
 /// What this server is.
 pub(super) fn server_version() -> Value {
-    let architecture = match ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    };
     json!({
         "major": env!("CARGO_PKG_VERSION_MAJOR"),
         "minor": env!("CARGO_PKG_VERSION_MINOR"),
@@ -96,7 +98,7 @@ pub(super) fn server_version() -> Value {
         "buildDate": "",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": format!("{OS}/{architecture}"),
+        "platform": PLATFORM,
     })
 }
 

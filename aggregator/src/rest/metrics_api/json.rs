@@ -9,12 +9,16 @@ use super::{
 };
 use crate::query::usage::{Usage, selector};
 
+/// Whatever its resolution was.
+const HEAPSTER_WINDOW_US: u64 = 60_000_000;
+
 /// Whose objects they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// Those of `metrics.k8s.io`.
     Kubernetes,
-    /// Heapster's: without labels, CPU in thousandths of a core, nothing but CPU and memory.
+    /// Heapster's: without labels, CPU in thousandths of a core, nothing but CPU and memory. The
+    /// timestamp is the tick, and the window the minute that Heapster always said.
     Heapster,
 }
 
@@ -61,9 +65,13 @@ impl Writer {
     fn push_fields(&mut self, object: &Object<'_>, out: &mut Vec<u8>) {
         self.push_metadata(object, out);
         out.extend_from_slice(b",\"timestamp\":\"");
-        out.extend_from_slice(self.stamp(object.interval.end).as_bytes());
+        let (at, window_us) = match self.dialect {
+            Dialect::Kubernetes => (object.interval.end, object.interval.length_us),
+            Dialect::Heapster => (object.interval.tick.unix_ms(), HEAPSTER_WINDOW_US),
+        };
+        out.extend_from_slice(self.stamp(at).as_bytes());
         out.extend_from_slice(b"\",\"window\":\"");
-        quantity::push_duration(object.interval.length_us, out);
+        quantity::push_duration(window_us, out);
         out.push(b'"');
         match object.amounts {
             Amounts::Whole(usage) => self.push_usage(usage, out),
@@ -165,7 +173,7 @@ fn stamp(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
-    use tally_proto::name::ContainerName;
+    use tally_proto::{name::ContainerName, tick::Tick};
 
     use super::*;
     use crate::query::usage::{ContainerUsage, Interval};
@@ -178,7 +186,8 @@ mod tests {
     };
 
     fn object<'a>(labels: &'a str, amounts: Amounts<'a>) -> Object<'a> {
-        let interval = Interval { end: UnixMs(1_795_423_515_999), length_us: 14_200_000 };
+        let (end, tick) = (UnixMs(1_795_423_515_999), Tick(1_795_423_510));
+        let interval = Interval { end, tick, length_us: 14_200_000 };
         Object { namespace: None, name: "a\"b", labels, interval, amounts }
     }
 
@@ -209,8 +218,8 @@ mod tests {
             read,
             json!({
                 "metadata": {"name": "a\"b", "namespace": "s", "creationTimestamp": "1970-01-01T00:00:00Z"},
-                "timestamp": "2026-11-23T08:45:15Z",
-                "window": "14.2s",
+                "timestamp": "2026-11-23T08:45:10Z",
+                "window": "1m0s",
                 "containers": [{"name": "c", "usage": {"cpu": "123m", "memory": "5Gi"}}],
             })
         );

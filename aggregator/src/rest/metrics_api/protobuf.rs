@@ -12,6 +12,9 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Neither compressed nor of another type: fields 3 and 4 of the envelope, both empty.
 const ENVELOPE_END: &[u8] = &[0x1a, 0, 0x22, 0];
 
+/// The longest length there is, as it is written.
+const LENGTH_BYTES: usize = 10;
+
 /// An object's metadata, field 1; of a list nothing is in it.
 const METADATA: u8 = 0x0a;
 /// Items of a list, field 2.
@@ -143,9 +146,11 @@ fn nested(tag: u8, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>)) {
     if let (Ok(short @ 0..=0x7f), Some(place)) = (u8::try_from(length), out.get_mut(begin - 1)) {
         *place = short;
     } else {
-        let mut longer = Vec::with_capacity(10);
-        push_varint(length, &mut longer);
-        out.splice(begin - 1..begin, longer);
+        let mut longer = [0; LENGTH_BYTES];
+        let mut room = &mut longer[..];
+        prost::encoding::encode_varint(u64::try_from(length).unwrap_or(u64::MAX), &mut room);
+        let used = LENGTH_BYTES - room.len();
+        out.splice(begin - 1..begin, longer.into_iter().take(used));
     }
 }
 

@@ -118,12 +118,12 @@ pub(in crate::rest) fn question(segments: &[&str]) -> Option<MetricsQuestion> {
         ["openapi", "v3", "apis", GROUP, version] => {
             MetricsQuestion::OpenApiV3Of(known_version(version)?)
         }
-        ["apis", GROUP] => MetricsQuestion::Group,
-        ["apis", GROUP, ref rest @ ..] => in_group(rest).unwrap_or(MetricsQuestion::Unknown),
-        // Where Heapster had it.
-        ["apis", "metrics", "v1alpha1", ref rest @ ..] => {
+        // Where Heapster had it: the one in its code, the other as it was recorded.
+        ["apis", "metrics" | GROUP, "v1alpha1", ref rest @ ..] => {
             MetricsQuestion::HeapsterUsage(subjects(rest)?)
         }
+        ["apis", GROUP] => MetricsQuestion::Group,
+        ["apis", GROUP, ref rest @ ..] => in_group(rest).unwrap_or(MetricsQuestion::Unknown),
         _ => return None,
     })
 }
@@ -131,7 +131,6 @@ pub(in crate::rest) fn question(segments: &[&str]) -> Option<MetricsQuestion> {
 fn in_group(segments: &[&str]) -> Option<MetricsQuestion> {
     match *segments {
         [version] => Some(MetricsQuestion::Resources(known_version(version)?)),
-        ["v1alpha1", ref rest @ ..] => subjects(rest).map(MetricsQuestion::HeapsterUsage),
         [version, ref rest @ ..] => {
             Some(MetricsQuestion::Usage(known_version(version)?, subjects(rest)?))
         }
@@ -189,6 +188,7 @@ mod tests {
             check(&format!("{root}/namespaces/s/pods/"), Some(expected));
         }
         check("apis/metrics/v1alpha1", None);
+        check("apis/metrics.k8s.io/v1alpha1/", None);
         check("apis/metrics", None);
     }
 
@@ -207,8 +207,7 @@ mod tests {
 
     #[test]
     fn below_the_group_everything_else_is_unknown_to_the_group() {
-        for path in ["v2", "v2/nodes", "v1/secrets", "v1/namespaces/s", "v1alpha1", "v1/nodes/n/x"]
-        {
+        for path in ["v2", "v2/nodes", "v1/secrets", "v1/namespaces/s", "v1/nodes/n/x"] {
             check(&format!("apis/metrics.k8s.io/{path}"), Some(MetricsQuestion::Unknown));
         }
         check("apis/apps/v1", None);

@@ -136,7 +136,10 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
-    use tally_proto::{name::NodeName, tick::UnixMs};
+    use tally_proto::{
+        name::NodeName,
+        tick::{Tick, UnixMs},
+    };
 
     use super::super::json::Dialect;
     use super::*;
@@ -146,7 +149,7 @@ mod tests {
         NodeUsage {
             name: NodeName::parse(name).unwrap(),
             labels: "".into(),
-            interval: Interval { end: UnixMs(0), length_us: 1_500_000 },
+            interval: Interval { end: UnixMs(0), tick: Tick(0), length_us: 1_500_000 },
             usage: Usage {
                 cpu_nanocores: 1,
                 memory_bytes: 2048,

@@ -296,7 +296,7 @@ async fn heapsters_clients_get_heapsters_answers() {
         nodes,
         json!({"metadata": {}, "items": [{
             "metadata": {"name": "node-a", "creationTimestamp": "2026-11-23T08:45:16Z"},
-            "timestamp": "2026-11-23T08:45:15Z", "window": "15s", "usage": {"cpu": "500m", "memory": "1Gi"},
+            "timestamp": "2026-11-23T08:45:15Z", "window": "1m0s", "usage": {"cpu": "500m", "memory": "1Gi"},
         }]})
     );
     let pod = get(&format!("{root}/namespaces/batch/pods/job")).await.json();
@@ -308,10 +308,13 @@ async fn heapsters_clients_get_heapsters_answers() {
     };
     check("nodes/x", 404, "No metrics for node x").await;
     check("namespaces/s/pods/p", 404, "No metrics availalble for pod s/p").await;
+    // One of its containers never showed.
+    let message = "No metrics availalble for pod shop/web-1";
+    check("namespaces/shop/pods/web-1", 404, message).await;
     let message = "Error while parsing selector ===: found \"=\" where a key was expected";
     check("pods?labelSelector====", 400, message).await;
     let same = get("/apis/metrics.k8s.io/v1alpha1/pods").await.json();
-    assert_eq!(same["items"].as_array().unwrap().len(), 3);
+    assert_eq!(same["items"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tally_proto::{
     declaration::PodKey,
     name::{ContainerName, NamespaceName, PodName},
-    tick::UnixMs,
+    tick::{Tick, UnixMs},
 };
 
 use super::{super::protobuf::tests as read, *};
@@ -39,7 +39,11 @@ fn pod(number: usize, cpu: u64, swap: Option<u64>) -> PodUsage {
         } else {
             "app:web,pod-template-hash:7d9f8".into()
         },
-        interval: Interval { end: UnixMs(1_795_423_515_000), length_us: 15_000_000 + cpu % 7 },
+        interval: Interval {
+            end: UnixMs(1_795_423_515_000),
+            tick: Tick(1_795_423_515),
+            length_us: 15_000_000 + cpu % 7,
+        },
         containers: Box::new([container("app", None), container("side", swap)]),
     }
 }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
-use tally_proto::{name::ContainerName, tick::UnixMs};
+use tally_proto::{
+    name::ContainerName,
+    tick::{Tick, UnixMs},
+};
 
 use super::*;
 use crate::query::usage::{ContainerUsage, Interval};
@@ -141,7 +144,7 @@ proptest! {
             namespace: Some("ns"),
             name: &name,
             labels: &text,
-            interval: Interval { end: UnixMs(end_s * 1000), length_us },
+            interval: Interval { end: UnixMs(end_s * 1000), tick: Tick(0), length_us },
             amounts: Amounts::Containers(&used),
         };
         let mut out = Vec::new();
