@@ -5,6 +5,7 @@ pub mod compare;
 pub mod faults;
 pub mod golden;
 pub mod history;
+pub mod known_cluster;
 pub mod known_loads;
 pub mod known_objects;
 pub mod partition;
