@@ -33,6 +33,13 @@ impl Summary {
         point(self.pod(pod)?.get(part)?, key)
     }
 
+    /// A number of a pod's volume, such as `usedBytes`.
+    pub fn volume(&self, pod: &str, volume: &str, key: &str) -> Option<Point> {
+        let volumes = self.pod(pod)?.get("volume")?.as_array()?;
+        let is_it = |found: &&Value| found.get("name").and_then(Value::as_str) == Some(volume);
+        point(volumes.iter().find(is_it)?, key)
+    }
+
     /// A number of the node, such as `fs` and `capacityBytes`.
     pub fn node(&self, part: &str, key: &str) -> Option<Point> {
         point(self.0.pointer(&format!("/node/{part}"))?, key)

@@ -24,6 +24,9 @@ pub(super) const TWO_TICKS: Duration = Duration::from_millis(2_500);
 /// Until images have become running pods, on a busy machine.
 const START: Duration = Duration::from_secs(60);
 
+/// The kubelet looks at volumes once a minute, and may have looked too early.
+const VOLUMES: Duration = Duration::from_secs(130);
+
 /// Between two looks at what burns.
 const BURN_S: u64 = 30;
 
@@ -63,6 +66,7 @@ impl Story {
         telling.memory_is_the_kubelets().await?;
         telling.networks_are_the_kubelets().await?;
         telling.filesystems_are_the_kubelets().await?;
+        telling.volumes_are_the_kubelets().await?;
         telling.cpu_is_the_kubelets().await?;
         telling.usage_is_told().await?;
         telling.whoever_may_look_may_look_at_usage()?;
@@ -115,7 +119,8 @@ impl<R: FnMut(Check)> Telling<R> {
         let pods: Vec<&str> = pods.iter().map(String::as_str).collect();
         let of_pods = format!("namespaces/{SHOP}/pods");
         self.names(&of_pods, &pods, TWO_TICKS).await;
-        self.names(&format!("{of_pods}/still/containers"), &["still"], TWO_TICKS).await;
+        let containers = ["private", "still"];
+        self.names(&format!("{of_pods}/still/containers"), &containers, TWO_TICKS).await;
         let limit = format!("{of_pods}/still/containers/still");
         self.newest(&limit, "memory/limit", 134_217_728.0).await;
         Ok(())
@@ -193,6 +198,24 @@ impl<R: FnMut(Check)> Telling<R> {
             let ours = points.and_then(|points| points.last()?.get("value")?.as_f64());
             self.note(&format!("summary's {key} of the node is {metric}"), ours == Some(theirs));
         }
+        Ok(())
+    }
+
+    /// The kubelet looks at volumes once a minute.
+    async fn volumes_are_the_kubelets(&mut self) -> anyhow::Result<()> {
+        let path = format!("namespaces/{SHOP}/pods/still/metrics/filesystem/usage");
+        let path = format!("/api/v1/model/{path}?labels=resource_id:Volume:own");
+        let (began, mut found) = (Instant::now(), (None, None));
+        while (found.0.is_none() || found.0 != found.1) && began.elapsed() < VOLUMES {
+            sleep(Duration::from_secs(1)).await;
+            let theirs = Summary::read().await?.volume("still", "own", "usedBytes");
+            let answer = self.tally.json(&path).await.unwrap_or_default();
+            let points = answer.get("metrics").and_then(Value::as_array);
+            let ours = points.and_then(|points| points.last()?.get("value")?.as_f64());
+            found = (theirs.map(|theirs| theirs.value), ours);
+        }
+        let is_it = found.0.is_some_and(|bytes| 4_194_304.0 <= bytes) && found.0 == found.1;
+        self.note(&format!("summary's usage of a volume is filesystem/usage {found:?}"), is_it);
         Ok(())
     }
 
