@@ -169,6 +169,9 @@ const PIPELINE: &[&str] = &[
     "schema",
 ];
 
+/// Who lets callers in asks the API server about them, which answers nothing of what is measured.
+const ASKS_ABOUT_CALLERS: (&str, &str) = ("aggregator/src/rest/guard.rs", "kubernetes");
+
 /// The only modules that name generated types: the two translators and the gRPC edges.
 const NAMES_WIRE: &[&str] = &[
     "proto/src/encode.rs",
@@ -244,7 +247,9 @@ fn rest_names_queries_and_not_the_pipeline() {
         }
         for (line, text) in production(&source) {
             let mut named = named_modules(&text).into_iter();
-            if let Some(named) = named.find(|named| PIPELINE.contains(&&**named)) {
+            let (guard, asked) = ASKS_ABOUT_CALLERS;
+            let may = |named: &str| named == asked && source.ends_with(guard);
+            if let Some(named) = named.find(|named| PIPELINE.contains(&&**named) && !may(named)) {
                 faults.push(format!("{}:{line}: names {named}", source.display()));
             }
         }
