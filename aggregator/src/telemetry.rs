@@ -1,6 +1,9 @@
 //! Logs: how they are set up, and how an error is told with its causes.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    io::{self, IsTerminal},
+};
 
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, filter::ParseError};
@@ -26,7 +29,10 @@ pub fn filter(text: &str) -> Result<EnvFilter, ParseError> {
 
 /// Sends logs to standard error, in `format`, as far as `filter` lets them through.
 pub fn init(filter: EnvFilter, format: LogFormat) {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
