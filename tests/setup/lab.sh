@@ -44,7 +44,7 @@ wait_until() {
 apt_install() {
     local missing=() package
     for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep 'ok installed' >/dev/null || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || skip "no apt-get here to install ${missing[*]}"
@@ -61,7 +61,7 @@ use_other_suites() {
     local dir=$TALLY_LAB/apt mirror suite
     command -v apt-get >/dev/null || skip "no apt-get here"
     # shellcheck disable=SC2016 # apt expands it
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | sed -n 1p)
     [ -n "$mirror" ] || skip "apt knows no Debian mirror: is this a Debian machine, and was apt-get update run?"
     mkdir -p "$dir/lists/partial"
     {
