@@ -2,7 +2,7 @@
 # Sourced: programs with a service account of the API server of tests/setup/kube-api-up, as in a pod.
 # KUBECONFIG is that of its administrator.
 
-kubectl() { "$TALLY_LAB/kubernetes/kubectl" "$@"; }
+kubectl() { "$TALLY_KUBERNETES/kubectl" "$@"; }
 
 # account_token NAMESPACE ACCOUNT: a token of it, for an hour.
 account_token() {

@@ -2,7 +2,7 @@
 # Sourced by what starts and ends parts of Kubernetes: certificates, and programs in the background.
 # The caller sets RUN, the folder of what they write, and may set ENTER, a command that runs each of them.
 
-KUBERNETES=$TALLY_LAB/kubernetes
+KUBERNETES=$TALLY_KUBERNETES
 PKI=$RUN/pki
 CONFIG=$RUN/kubeconfig
 ENTER=()
@@ -54,6 +54,9 @@ end() {
     fi
     rm "$RUN/$1.pid"
 }
+
+# minor: 20 of Kubernetes 1.20, by which programs know other flags.
+minor() { "$KUBERNETES/kube-apiserver" --version | cut -d . -f 2; }
 
 kubectl() { "${ENTER[@]}" "$KUBERNETES/kubectl" --kubeconfig "$CONFIG" "$@"; }
 

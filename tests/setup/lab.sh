@@ -4,9 +4,12 @@
 # TALLY_LAB  what is installed once: images, kernels, the CRI client (default ~/.cache/tally-lab).
 # TALLY_RUN  what running daemons write (default $TALLY_LAB/run); on a disk that overlayfs can use
 #            as an upper layer, so in a virtual machine it is the machine's own disk.
+# TALLY_KUBERNETES  the programs of the Kubernetes that is used (default $TALLY_LAB/kubernetes, which
+#            install-kubernetes makes; install-newer-kubernetes makes $TALLY_LAB/newer-kubernetes).
 
 export TALLY_LAB=${TALLY_LAB:-$HOME/.cache/tally-lab}
 export TALLY_RUN=${TALLY_RUN:-$TALLY_LAB/run}
+export TALLY_KUBERNETES=${TALLY_KUBERNETES:-$TALLY_LAB/kubernetes}
 SETUP=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export SETUP
 
