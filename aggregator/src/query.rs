@@ -135,8 +135,9 @@ impl Queries {
         self.present().iter().flat_map(key_list::keys).collect()
     }
 
-    /// The same as a JSON array of texts, sorted as such. Takes long only the first time.
-    pub fn key_list(&self) -> Bytes {
+    /// The same as a JSON array of texts, sorted as such, in pieces that together are the document.
+    /// Takes long only the first time.
+    pub fn key_list(&self) -> Vec<Bytes> {
         model::lock(&self.key_list).update(self.present())
     }
 

@@ -10,7 +10,7 @@
 //! past                        a question to history -> its answer
 //! metrics_api                 metrics.k8s.io: all of these for it
 //! series, aggregation, export_schema, pretty, exposition, health          forms of answers (pure)
-//! answer, export, points      answers with their headers, at once or in pieces
+//! answer, export, pieces, points    answers with their headers, at once or in pieces
 //! room                        how much of long answers there is at once
 //! process                     what the process itself uses
 //! ```
@@ -32,6 +32,7 @@ mod metrics_api;
 mod parameters;
 mod past;
 mod paths;
+mod pieces;
 mod points;
 mod pretty;
 mod process;

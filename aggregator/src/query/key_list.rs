@@ -1,10 +1,10 @@
 //! The keys of all entities, sorted, as JSON: kept from one question to the next.
 //!
 //! In a large cluster they are megabytes of text, and between two questions few pods come or go.
-//! So the text stays. A question first compares the rosters it was made from with those that are
-//! present; the keys that came and went since are cut out of the text and put into it, what is
-//! between them is copied as it is. Nothing tells the list when something changes, so nothing can
-//! forget to.
+//! So the text stays, in parts. A question first compares the rosters it was made from with those
+//! that are present; the keys that came and went since are cut out of their parts and put into
+//! them, all other parts stay. Nothing tells the list when something changes, so nothing can forget
+//! to.
 
 use std::{
     cmp::Ordering,
@@ -20,6 +20,10 @@ use tally_proto::{
 
 use crate::roster::Roster;
 
+/// Bytes of a part: small enough that a pod that comes costs little, large enough that sending many
+/// parts does. Tests have many parts of few keys.
+const PART_BYTES: usize = if cfg!(test) { 256 } else { 128 << 10 };
+
 /// A node that is present, with its entities.
 pub(super) type Present = (NodeName, Arc<Roster>);
 
@@ -31,30 +35,55 @@ pub(super) struct KeyList {
     /// Keys that several rosters have, namespaces and the cluster most of all: how many more than
     /// one.
     repeated: HashMap<String, i64>,
-    /// A JSON array without spaces.
+    parts: Vec<Part>,
+}
+
+/// Some successive keys, none of them only in an empty list.
+#[derive(Debug, Default)]
+struct Part {
+    /// In JSON, each with a comma behind it.
     json: Bytes,
     /// Where the quotation mark before each key is.
     starts: Vec<usize>,
 }
 
-/// A key that the text gets or loses, before the key at a place or at it.
+/// Where a key is, or would be.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    part: usize,
+    key: usize,
+}
+
+/// A key that a part gets or loses, before the key at a place or at it.
 enum Edit {
-    Insert(usize, String),
-    Remove(usize),
+    Insert(Place, String),
+    Remove(Place),
 }
 
 impl KeyList {
-    /// Brings the list up to date with all rosters that are present, sorted by node.
-    pub(super) fn update(&mut self, present: Vec<Present>) -> Bytes {
+    /// Brings the list up to date with all rosters that are present, sorted by node. A JSON array
+    /// without spaces, in pieces that together are the text.
+    pub(super) fn update(&mut self, present: Vec<Present>) -> Vec<Bytes> {
         let same = |(one, other): (&Present, &Present)| Arc::ptr_eq(&one.1, &other.1);
         let unchanged =
             self.rosters.len() == present.len() && self.rosters.iter().zip(&present).all(same);
-        if !unchanged || self.json.is_empty() {
+        if !unchanged {
             let edits = self.edits(&present);
             self.edit(edits);
             self.rosters = present;
         }
-        self.json.clone()
+        self.pieces()
+    }
+
+    fn pieces(&self) -> Vec<Bytes> {
+        let mut pieces = vec![Bytes::from_static(b"[")];
+        pieces.extend(self.parts.iter().map(|part| part.json.clone()));
+        if let [_, .., last] = pieces.as_mut_slice() {
+            // Behind the last key of all is no comma.
+            last.truncate(last.len().saturating_sub(1));
+        }
+        pieces.push(Bytes::from_static(b"]"));
+        pieces
     }
 
     /// What differs between the rosters so far and those that are `present`, sorted by key.
@@ -80,63 +109,91 @@ impl KeyList {
     }
 
     /// Where a key is in the list, or would be.
-    fn place(&self, key: &str) -> Result<usize, usize> {
-        let ends = |start: usize| self.json.get(start..).unwrap_or_default();
-        self.starts.binary_search_by(|start| compare(ends(*start), key))
+    fn place(&self, key: &str) -> Result<Place, Place> {
+        let begins_after = |part: &Part| compare(&part.json, key).is_gt();
+        let part = self.parts.partition_point(|part| !begins_after(part)).saturating_sub(1);
+        let at = |key| Place { part, key };
+        let Some(keys) = self.parts.get(part) else { return Err(at(0)) };
+        let order = |start: &usize| compare(keys.json.get(*start..).unwrap_or_default(), key);
+        keys.starts.binary_search_by(order).map(at).map_err(at)
     }
 
     fn edit(&mut self, edits: Vec<Edit>) {
-        let inserted = edits.iter().map(|edit| match edit {
-            Edit::Insert(_, key) => (key.len() + 3, 1),
-            Edit::Remove(_) => (0, 0),
-        });
-        let (bytes, keys) = inserted.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        let mut text = Text {
-            json: Vec::with_capacity(self.json.len() + bytes + 2),
-            starts: Vec::with_capacity(self.starts.len() + keys),
-        };
-        text.json.push(b'[');
-        let mut next = 0;
-        for edit in edits {
-            match edit {
-                Edit::Insert(place, key) => {
-                    text.copy(self, next, place);
-                    text.push(&key);
-                    next = place;
-                }
-                Edit::Remove(place) => {
-                    text.copy(self, next, place);
-                    next = place + 1;
+        let mut parts = std::mem::take(&mut self.parts);
+        if parts.is_empty() {
+            parts.push(Part::default());
+        }
+        let mut edits = edits.into_iter().peekable();
+        let mut text = Text::default();
+        for (number, part) in parts.into_iter().enumerate() {
+            let is_here = |edit: &Edit| edit.place().part == number;
+            if edits.peek().is_none_or(|edit| !is_here(edit)) && text.can_end() {
+                text.end();
+                text.parts.push(part);
+                continue;
+            }
+            let mut next = 0;
+            while let Some(edit) = edits.next_if(is_here) {
+                let place = edit.place().key;
+                text.copy(&part, next, place);
+                match edit {
+                    Edit::Insert(_, key) => {
+                        text.push(&key);
+                        next = place;
+                    }
+                    Edit::Remove(_) => next = place + 1,
                 }
             }
+            text.copy(&part, next, part.starts.len());
         }
-        text.copy(self, next, self.starts.len());
-        if !text.starts.is_empty() {
-            text.json.pop();
-        }
-        text.json.push(b']');
-        (self.json, self.starts) = (text.json.into(), text.starts);
+        text.end();
+        self.parts = text.parts;
     }
 }
 
-/// A list that is being made: each key with a comma behind it.
+impl Edit {
+    fn place(&self) -> Place {
+        match self {
+            Self::Insert(place, _) | Self::Remove(place) => *place,
+        }
+    }
+}
+
+/// A list that is being made.
+#[derive(Default)]
 struct Text {
+    parts: Vec<Part>,
+    /// The part that is being made.
     json: Vec<u8>,
     starts: Vec<usize>,
 }
 
 impl Text {
-    /// Copies the keys of a list from `first` up to, not with, `end`.
-    fn copy(&mut self, from: &KeyList, first: usize, end: usize) {
-        let Some(starts) = from.starts.get(first..end) else { return };
-        let Some(begin) = starts.first() else { return };
-        let stop = from.starts.get(end).copied().unwrap_or(from.json.len());
-        let at = self.json.len();
-        self.starts.extend(starts.iter().map(|start| start - begin + at));
-        self.json.extend_from_slice(from.json.get(*begin..stop).unwrap_or_default());
-        // Behind the last key of a list is its end.
-        if let Some(last) = self.json.last_mut() {
-            *last = b',';
+    /// Whether the part that is being made may end here: small ones would become ever more.
+    fn can_end(&self) -> bool {
+        self.json.is_empty() || PART_BYTES / 4 <= self.json.len()
+    }
+
+    fn end(&mut self) {
+        if !self.json.is_empty() {
+            let json = std::mem::take(&mut self.json).into();
+            self.parts.push(Part { json, starts: std::mem::take(&mut self.starts) });
+        }
+    }
+
+    /// Copies the keys of a part from `first` up to, not with, `end`.
+    fn copy(&mut self, from: &Part, mut first: usize, end: usize) {
+        while let Some([begin, starts @ ..]) = from.starts.get(first..end) {
+            // As many as there is room for, but one at least.
+            let room = begin + PART_BYTES.saturating_sub(self.json.len());
+            let last = first + starts.partition_point(|start| *start < room);
+            let stop = from.starts.get(last + 1).copied().unwrap_or(from.json.len());
+            let at = self.json.len();
+            let copied = from.starts.get(first..=last).unwrap_or_default();
+            self.starts.extend(copied.iter().map(|start| start - begin + at));
+            self.json.extend_from_slice(from.json.get(*begin..stop).unwrap_or_default());
+            self.end_if_full();
+            first = last + 1;
         }
     }
 
@@ -145,6 +202,13 @@ impl Text {
         // A text always has a JSON form, and a vector takes all of it.
         serde_json::to_writer(&mut self.json, key).ok();
         self.json.push(b',');
+        self.end_if_full();
+    }
+
+    fn end_if_full(&mut self) {
+        if PART_BYTES <= self.json.len() {
+            self.end();
+        }
     }
 }
 
@@ -265,7 +329,7 @@ mod tests {
             steps in prop::collection::vec((0..NAMES.len(), prop::option::of(roster())), 1..20)
         ) {
             let (mut list, mut nodes) = (KeyList::default(), BTreeMap::new());
-            prop_assert_eq!(list.update(Vec::new()), "[]");
+            prop_assert_eq!(list.update(Vec::new()).concat(), b"[]");
             for (node, roster) in steps {
                 let node = NodeName::parse(NAMES[node]).unwrap();
                 match roster {
@@ -276,19 +340,45 @@ mod tests {
                 let expected: BTreeSet<String> =
                     present.iter().flat_map(keys).map(|key| key.to_string()).collect();
                 let expected = serde_json::to_string(&expected).unwrap();
-                prop_assert_eq!(list.update(present.clone()), expected.clone());
-                prop_assert_eq!(list.update(present), expected);
+                prop_assert_eq!(list.update(present.clone()).concat(), expected.as_bytes());
+                prop_assert_eq!(list.update(present).concat(), expected.as_bytes());
             }
         }
     }
 
+    /// A node with free containers of these numbers.
+    fn present(rows: impl Iterator<Item = u32>) -> Vec<Present> {
+        let free = |row| FreeContainer {
+            name: ContainerName::parse(&format!("container-{row:03}")).unwrap(),
+            row: EntityNumber(row),
+        };
+        let roster = Roster { free_containers: rows.map(free).collect(), ..Roster::default() };
+        vec![(NodeName::parse("n").unwrap(), Arc::new(roster))]
+    }
+
     #[test]
-    fn a_list_that_is_up_to_date_is_not_made_again() {
-        let node = NodeName::parse("n").unwrap();
-        let present = || vec![(node.clone(), Arc::new(Roster::default()))];
-        let (mut list, first) = (KeyList::default(), present());
-        let json = list.update(first.clone());
-        assert_eq!(json.as_ptr(), list.update(first).as_ptr());
-        assert_ne!(json.as_ptr(), list.update(present()).as_ptr());
+    fn parts_in_which_nothing_changes_are_not_made_again() {
+        let mut list = KeyList::default();
+        let (first, second) = (list.update(present(0..500)), list.update(present(1..500)));
+        assert!(40 < first.len(), "{}", first.len());
+        let of_first: BTreeSet<*const u8> = first.iter().map(|piece| piece.as_ptr()).collect();
+        let kept = second.iter().filter(|piece| of_first.contains(&piece.as_ptr())).count();
+        assert!(first.len() - 3 <= kept && kept < second.len(), "{kept} of {}", first.len());
+    }
+
+    #[test]
+    fn small_parts_do_not_become_ever_more() {
+        let mut list = KeyList::default();
+        list.update(present(0..700));
+        let full = list.parts.len();
+        // Of every other part one key is left. The first two keys are the cluster's and the node's.
+        let keys = list.parts.iter().enumerate().flat_map(|(number, part)| {
+            let keys = 1..=part.starts.len();
+            keys.map(move |key| number % 2 == 0 || key == part.starts.len())
+        });
+        let left: Vec<bool> = keys.skip(2).collect();
+        let rows = (0..).zip(left).filter(|(_, is_left)| *is_left).map(|(row, _)| row);
+        list.update(present(rows));
+        assert!(list.parts.len() <= full * 3 / 4, "{} of {full}", list.parts.len());
     }
 }

@@ -8,7 +8,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::pretty;
+use super::{pieces::Pieces, pretty};
 
 /// What the one-line errors and probes are.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -34,10 +34,14 @@ pub(super) fn json(wish: Wish, value: &impl Serialize) -> Response {
     json_of_status(wish, StatusCode::OK, value)
 }
 
-/// 200 and JSON that is made already.
-pub(super) fn ready(wish: Wish, json: Bytes) -> Response {
-    let json = if wish.pretty { pretty::indented(&json).into() } else { json };
-    with_type(StatusCode::OK, JSON, json)
+/// 200 and JSON that is made already, in pieces.
+pub(super) fn ready(wish: Wish, json: Vec<Bytes>) -> Response {
+    let body = if wish.pretty {
+        Body::from(pretty::indented(&json.concat()))
+    } else {
+        Body::new(Pieces::new(json))
+    };
+    with_type(StatusCode::OK, JSON, body)
 }
 
 fn json_of_status(wish: Wish, status: StatusCode, value: &impl Serialize) -> Response {

@@ -4,19 +4,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, to_bytes},
-    response::Response,
-};
-use bytes::Bytes;
+use axum::{body::Body, response::Response};
 use http::StatusCode;
+use http_body_util::BodyExt;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::spawn_blocking,
     time::timeout,
 };
 
-use super::answer::{self, Wish};
+use super::{
+    answer::{self, Wish},
+    pieces::Pieces,
+};
 
 /// Long answers that are made at once. The longest list takes some ten milliseconds.
 const MAKERS: usize = 4;
@@ -48,18 +48,6 @@ pub(super) enum NoRoom {
 pub(super) struct Room {
     makers: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
-}
-
-/// Bytes of an answer and the room they take, until they are sent.
-struct Held {
-    bytes: Bytes,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 impl Room {
@@ -110,11 +98,15 @@ impl Room {
 
     /// Waits for room for an answer's bytes.
     pub(super) async fn hold(&self, made: Response) -> Option<Response> {
-        let (head, body) = made.into_parts();
+        let (head, mut body) = made.into_parts();
+        let mut pieces = Vec::new();
         // The whole body is there already, so nothing is copied and nothing waited for.
-        let bytes = to_bytes(body, usize::MAX).await.ok()?;
-        let _room = self.take(bytes.len()).await?;
-        Some(Response::from_parts(head, Body::from(Bytes::from_owner(Held { bytes, _room }))))
+        while let Some(frame) = body.frame().await {
+            pieces.extend(frame.ok()?.into_data());
+        }
+        let pieces = Pieces::new(pieces);
+        let room = self.take(pieces.bytes()).await?;
+        Some(Response::from_parts(head, Body::new(pieces.in_room(room))))
     }
 
     /// Waits for room for so many bytes. What is larger than all room waits for all of it.
@@ -139,8 +131,6 @@ fn kib(number: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
     const WISH: Wish = Wish { json: true, pretty: false };
@@ -150,9 +140,10 @@ mod tests {
         let room = Room::new();
         let make = || answer::text(StatusCode::OK, "x".repeat(5000));
         let answer = room.answer(WISH, make).await;
-        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        let mut body = answer.into_body();
+        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!((bytes.len(), room.waiting.available_permits()), (5000, kib(WAITING_KIB) - 5));
-        drop(bytes);
+        drop(body);
         assert_eq!(room.waiting.available_permits(), kib(WAITING_KIB));
     }
 
