@@ -72,11 +72,9 @@ impl Namespace {
         pods.values().flat_map(Places::all).map(|place| Arc::clone(&place.node)).collect()
     }
 
-    /// Shows each place of each pod, sorted by the pods' names.
-    pub fn for_each_place(&self, mut see: impl FnMut(&PodName, &Place)) {
-        for (name, places) in super::read(&self.pods).iter() {
-            places.all().iter().for_each(|place| see(name, place));
-        }
+    /// Shows each pod with its places, sorted by name.
+    pub fn for_each_pod(&self, mut see: impl FnMut(&PodName, &[Place])) {
+        super::read(&self.pods).iter().for_each(|(name, places)| see(name, places.all()));
     }
 
     /// Names of the pods that a node has delivered since `recent`, sorted.

@@ -58,9 +58,9 @@ impl<'a> Newest<'a> {
         value(self.schema, &self.columns, self.schema.read_offset?, number)
     }
 
-    /// What the column at `index` says of an entity.
-    pub(super) fn value(&self, index: usize, number: EntityNumber) -> Option<i64> {
-        value(self.schema, &self.columns, index, number)
+    /// What the column at `index` says of the entity that has `cell`.
+    pub(super) fn beside(&self, cell: Cell, index: usize) -> Option<i64> {
+        beside(self.schema, &self.columns, cell, index)
     }
 
     /// The rates of a counter at its `index`: one for each of its rows.
@@ -72,17 +72,26 @@ impl<'a> Newest<'a> {
 
     /// The last two readings of a counter at its `index`, the earlier first: for each of its rows.
     pub(super) fn readings(&self, index: usize) -> Vec<Option<(Reading, Reading)>> {
-        let rows = self.schema.layout.rows(index);
         let earlier = self.before.as_ref().and_then(|before| before.counter(self.schema, index));
-        let totals = rows.iter().zip(self.columns.values.get(index).into_iter().flatten());
+        let totals = self.columns.values.get(index).into_iter().flatten().enumerate();
         totals
-            .map(|(number, total)| {
-                let before = earlier.as_ref()?.reading(*number)?;
-                let offset = self.offset(*number)?;
+            .map(|(position, total)| {
+                let cell = Cell { index, position };
+                let before = earlier.as_ref()?.reading(cell)?;
+                let offset = self.beside(cell, self.schema.read_offset?)?;
                 Some((before, Reading { tick: self.tick, offset, total: *total }))
             })
             .collect()
     }
+}
+
+/// Where an entity stands in a column.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cell {
+    /// The column's place in the layout.
+    pub index: usize,
+    /// The entity's place in the column.
+    pub position: usize,
 }
 
 /// One counter in the frame before.
@@ -116,15 +125,20 @@ impl<'a> Before<'a> {
 }
 
 impl Counter<'_> {
-    /// The reading of an entity, if it is still in the same life.
-    fn reading(&self, number: EntityNumber) -> Option<Reading> {
+    /// The reading of the entity that has `cell` in the newest frame, if it is still in the same
+    /// life.
+    fn reading(&self, cell: Cell) -> Option<Reading> {
         let Before { schema, tick, columns } = self.before;
-        let number = match self.other {
-            Some(other) => schema.row_of(other, number)?,
-            None => number,
+        let position = match self.other {
+            Some(other) => {
+                let number = *other.layout.rows(cell.index).get(cell.position)?;
+                schema.layout.position(self.index, schema.row_of(other, number)?)?
+            }
+            None => cell.position,
         };
-        let total = value(schema, columns, self.index, number)?;
-        let offset = value(schema, columns, schema.read_offset?, number)?;
+        let total = *columns.values.get(self.index)?.get(position)?;
+        let cell = Cell { index: self.index, position };
+        let offset = beside(schema, columns, cell, schema.read_offset?)?;
         Some(Reading { tick: *tick, offset, total })
     }
 }
@@ -132,6 +146,17 @@ impl Counter<'_> {
 fn value(schema: &Schema, columns: &Columns, index: usize, number: EntityNumber) -> Option<i64> {
     let position = schema.layout.position(index, number)?;
     columns.values.get(index)?.get(position).copied()
+}
+
+/// Most columns are of the same entities, so that what was found in one need not be sought in another.
+fn beside(schema: &Schema, columns: &Columns, cell: Cell, index: usize) -> Option<i64> {
+    let row_set = |index: usize| Some(schema.layout.columns.get(index)?.row_set);
+    if row_set(index)? == row_set(cell.index)? {
+        columns.values.get(index)?.get(cell.position).copied()
+    } else {
+        let number = *schema.layout.rows(cell.index).get(cell.position)?;
+        value(schema, columns, index, number)
+    }
 }
 
 /// The columns that rates need, at their places.

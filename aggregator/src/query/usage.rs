@@ -149,24 +149,15 @@ impl Queries {
             let pods = self.pods_of_node(&node, asked);
             (node, pods)
         });
-        let mut found = match asked.scope {
-            PodScope::Cluster => self.nearly_sorted(of_nodes.collect()),
-            _ => of_nodes.flat_map(|(_, pods)| pods).collect(),
-        };
-        // A pod that moved may still be on its old node: the one that was read last is it.
-        found.sort_by(|one, other| {
-            let by_key = (&one.key.namespace, &one.key.name);
-            let by_key = by_key.cmp(&(&other.key.namespace, &other.key.name));
-            by_key.then(other.interval.cmp(&one.interval))
-        });
-        found.dedup_by(|one, other| one.key == other.key);
-        found
+        match asked.scope {
+            PodScope::Cluster => self.sorted(of_nodes.collect()),
+            _ => sorted(of_nodes.flat_map(|(_, pods)| pods).collect()),
+        }
     }
 
-    /// The pods of many nodes, each node's sorted, in the directory's order: it has the pods of all
-    /// nodes sorted, so each is mostly the next of its node, and is compared once and not as often as
-    /// sorting would. What the directory has not yet, or no longer, is not in its place.
-    fn nearly_sorted(&self, of_nodes: Vec<(Arc<NodeSlot>, Vec<PodUsage>)>) -> Vec<PodUsage> {
+    /// The pods of many nodes, each node's sorted, in one list. The directory has the pods of all nodes
+    /// sorted, so nearly each is the next one of its node, and nothing has to be compared with others.
+    fn sorted(&self, of_nodes: Vec<(Arc<NodeSlot>, Vec<PodUsage>)>) -> Vec<PodUsage> {
         let mut found = Vec::with_capacity(of_nodes.iter().map(|(_, pods)| pods.len()).sum());
         let mut left: HashMap<*const NodeSlot, _> = of_nodes
             .into_iter()
@@ -178,17 +169,19 @@ impl Queries {
             namespaces.map(|(name, of)| (name.clone(), Arc::clone(of))).collect();
         drop(directory);
         for (namespace, of) in namespaces {
-            of.for_each_place(|name, place| {
-                let Some(pods) = left.get_mut(&Arc::as_ptr(&place.node)) else { return };
-                let until = (&namespace, name);
-                let next = |pod: &PodUsage| (&pod.key.namespace, &pod.key.name) <= until;
-                while let Some(pod) = pods.next_if(next) {
-                    found.push(pod);
-                }
+            of.for_each_pod(|name, places| {
+                let is_it =
+                    |pod: &PodUsage| pod.key.name == *name && pod.key.namespace == namespace;
+                let of_places = places
+                    .iter()
+                    .filter_map(|place| left.get_mut(&Arc::as_ptr(&place.node))?.next_if(is_it));
+                found.extend(of_places.max_by_key(|pod| pod.interval));
             });
         }
+        let in_order = found.len();
+        // What the directory does not have yet, or no longer, and what is behind it.
         found.extend(left.into_values().flatten());
-        found
+        if found.len() == in_order { found } else { sorted(found) }
     }
 
     /// The tick that a node's newest frame must have reached to be used.
@@ -266,6 +259,13 @@ impl Queries {
         });
         pods.collect()
     }
+}
+
+/// A pod that moved may still be on its old node: the one that was read last is it.
+fn sorted(mut found: Vec<PodUsage>) -> Vec<PodUsage> {
+    found.sort_by(|one, other| one.key.cmp(&other.key).then(other.interval.cmp(&one.interval)));
+    found.dedup_by(|one, other| one.key == other.key);
+    found
 }
 
 /// A pod's labels as they are now; `None` when the API server knew the pod and has it no longer.

@@ -86,7 +86,7 @@ struct Chosen {
 enum Made {
     Nothing,
     One(Vec<u8>),
-    List(Box<List>, usize),
+    List(List),
 }
 
 /// Answers `question`.
@@ -199,8 +199,7 @@ async fn make(
         };
         let objects = find(&queries, &subjects, (&chosen, containers), now);
         if subjects.is_list() {
-            let bytes = objects.bytes();
-            Made::List(Box::new(List::new(objects, asked)), bytes)
+            Made::List(List::new(objects, asked))
         } else if objects.len() == 0 {
             Made::Nothing
         } else {
@@ -210,12 +209,12 @@ async fn make(
     let bytes = |made: &Made| match made {
         Made::Nothing => 0,
         Made::One(bytes) => bytes.len(),
-        Made::List(_, bytes) => *bytes,
+        Made::List(list) => list.bytes(),
     };
     Ok(match room.make(make, bytes).await? {
         (Made::Nothing, _) => None,
         (Made::One(bytes), _) => Some(bytes.into()),
-        (Made::List(list, _), room) => Some(list.body(room)),
+        (Made::List(list), room) => Some(list.body(room)),
     })
 }
 

@@ -6,11 +6,14 @@ use tally_proto::{
     rate,
 };
 
-use super::{super::newest::Newest, ContainerUsage, Containers, Interval, Usage};
+use super::{
+    super::newest::{Cell, Newest},
+    ContainerUsage, Containers, Interval, Usage,
+};
 use crate::{
     declared::MetricKey,
     point::{Reading, elapsed_us},
-    roster::Pod,
+    roster::{Pod, PodContainer},
     schema::Schema,
 };
 
@@ -49,15 +52,16 @@ impl<'a> UsageColumns<'a> {
 
     /// What a row uses; `None` without a rate of CPU or without memory.
     pub(super) fn usage(&self, row: EntityNumber) -> Option<(Interval, Usage)> {
-        let position = self.newest.schema.layout.position(self.cpu?, row)?;
-        let (before, now) = self.readings.get(position).copied().flatten()?;
+        let index = self.cpu?;
+        let cell = Cell { index, position: self.newest.schema.layout.position(index, row)? };
+        let (before, now) = self.readings.get(cell.position).copied().flatten()?;
         let length_us = elapsed_us((before.tick, before.offset), (now.tick, now.offset))?;
         let growth = rate::growth(before.total, now.total).ok()?;
         let usage = Usage {
             cpu_nanocores: rate::nanocores(growth, length_us).ok()?,
-            memory_bytes: self.bytes(self.memory, row)?,
-            swap_bytes: self.bytes(self.swap, row),
-            ephemeral_storage_bytes: self.bytes(self.ephemeral_storage, row),
+            memory_bytes: self.bytes(self.memory, cell)?,
+            swap_bytes: self.bytes(self.swap, cell),
+            ephemeral_storage_bytes: self.bytes(self.ephemeral_storage, cell),
         };
         Some((Interval { end: now.at(), tick: now.tick, length_us }, usage))
     }
@@ -69,29 +73,43 @@ impl<'a> UsageColumns<'a> {
         pod: &Pod,
         which: Containers,
     ) -> Option<(Interval, Box<[ContainerUsage]>)> {
-        let mut found: Vec<(Option<u32>, Interval, ContainerUsage)> = Vec::new();
-        for container in &pod.containers {
+        let place = |container: &PodContainer| container.record.unwrap_or(u32::MAX);
+        if pod.containers.is_sorted_by_key(place) {
+            return self.usage_of_containers(pod, pod.containers.iter(), which);
+        }
+        let mut ordered: Vec<&PodContainer> = pod.containers.iter().collect();
+        // Stable, so that those without a place stay sorted by name.
+        ordered.sort_by_key(|container| place(container));
+        self.usage_of_containers(pod, ordered.into_iter(), which)
+    }
+
+    fn usage_of_containers<'p>(
+        &self,
+        pod: &Pod,
+        containers: impl ExactSizeIterator<Item = &'p PodContainer>,
+        which: Containers,
+    ) -> Option<(Interval, Box<[ContainerUsage]>)> {
+        let mut found = Vec::with_capacity(containers.len());
+        let mut earliest: Option<Interval> = None;
+        for container in containers {
             let specified = container.record.is_some() || pod.record.is_none();
             if which == Containers::Specified && !specified {
                 continue;
             }
             match container.row.and_then(|row| self.usage(row)) {
                 Some((interval, usage)) => {
-                    let name = container.name.clone();
-                    found.push((container.record, interval, ContainerUsage { name, usage }));
+                    earliest = Some(earliest.map_or(interval, |earliest| earliest.min(interval)));
+                    found.push(ContainerUsage { name: container.name.clone(), usage });
                 }
                 None if which == Containers::Specified => return None,
                 None => (),
             }
         }
-        let earliest = found.iter().map(|(_, interval, _)| *interval).min()?;
-        // Stable, so that those without a place stay sorted by name.
-        found.sort_by_key(|(place, ..)| place.unwrap_or(u32::MAX));
-        Some((earliest, found.into_iter().map(|(.., container)| container).collect()))
+        Some((earliest?, found.into()))
     }
 
     /// Nothing can use less than nothing.
-    fn bytes(&self, column: Option<usize>, row: EntityNumber) -> Option<u64> {
-        u64::try_from(self.newest.value(column?, row)?).ok()
+    fn bytes(&self, column: Option<usize>, cell: Cell) -> Option<u64> {
+        u64::try_from(self.newest.beside(cell, column?)?).ok()
     }
 }

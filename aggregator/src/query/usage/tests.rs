@@ -1,3 +1,5 @@
+use tally_proto::name::{NamespaceName, PodName};
+
 use super::{
     fixture::{Container, NEWEST, NOW, Pod, add, cluster, deliver, model, steady},
     *,
@@ -192,7 +194,7 @@ fn containers_are_in_the_order_of_the_specification_and_may_all_have_to_be_there
 }
 
 #[test]
-fn pods_of_many_nodes_are_in_order_before_they_are_sorted() {
+fn pods_of_many_nodes_are_in_order() {
     let model = model();
     let all_names = (0..60).map(|at| &*format!("p{:02}", at * 37 % 60).leak());
     let all_names: Vec<&'static str> = all_names.collect();
@@ -207,12 +209,31 @@ fn pods_of_many_nodes_are_in_order_before_they_are_sorted() {
     let (scope, labels) = (PodScope::Cluster, &all());
     let containers = Containers::Measured;
     let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
+    let found = names(&queries.pod_usage(asked, NOW));
+    assert!(found.is_sorted() && found.len() == 60, "{found:?}");
+}
+
+#[test]
+fn pods_that_the_directory_does_not_have_are_in_order_too() {
+    let queries = cluster();
+    let (scope, labels) = (PodScope::Cluster, &all());
+    let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers: Containers::Measured };
     let nodes = queries.nodes_of(scope).into_iter();
     let of_nodes = nodes.map(|node| {
-        let pods = queries.pods_of_node(&node, asked);
+        let mut pods = queries.pods_of_node(&node, asked);
+        let known = pods[0].clone();
+        let others = [("a", "b"), ("shop", "web-15"), ("zoo", "z")];
+        pods.extend(others.map(|(namespace, name)| PodUsage {
+            key: PodKey {
+                namespace: NamespaceName::parse(namespace).unwrap(),
+                name: PodName::parse(name).unwrap(),
+            },
+            ..known.clone()
+        }));
+        pods.sort_by(|one, other| one.key.cmp(&other.key));
         (node, pods)
     });
-    let found = names(&queries.nearly_sorted(of_nodes.collect()));
-    assert!(found.is_sorted() && found.len() == 60, "{found:?}");
-    assert_eq!(names(&queries.pod_usage(asked, NOW)), found);
+    let found = queries.sorted(of_nodes.collect());
+    let expected = ["a/b", "batch/job", "shop/web-1", "shop/web-15", "shop/web-2", "zoo/z"];
+    assert_eq!(names(&found), expected);
 }

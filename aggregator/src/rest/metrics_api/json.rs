@@ -120,8 +120,9 @@ impl Writer {
                 continue;
             }
             out.extend_from_slice(std::mem::replace(&mut before, b","));
-            push_text(resource.name(), out);
-            out.extend_from_slice(b":\"");
+            out.push(b'"');
+            out.extend_from_slice(resource.name().as_bytes());
+            out.extend_from_slice(b"\":\"");
             match (self.dialect, resource) {
                 (Dialect::Heapster, Resource::Cpu) => {
                     quantity::push_decimal(amount / 1_000_000, Unit::Thousandths, out);
@@ -161,8 +162,15 @@ pub(super) fn list_head(api_version: &str, kind: &str) -> Vec<u8> {
 
 /// Appends a text in quotes.
 pub(super) fn push_text(text: &str, out: &mut Vec<u8>) {
-    // Texts can always be written, and memory takes everything.
-    serde_json::to_writer(out, text).ok();
+    let is_plain = |byte: u8| 0x20 <= byte && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Texts can always be written, and memory takes everything.
+        serde_json::to_writer(out, text).ok();
+    }
 }
 
 /// A second in UTC; the epoch for what no calendar has.

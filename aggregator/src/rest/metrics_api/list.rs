@@ -1,5 +1,6 @@
 //! A list, or one object, in the form that was asked for, in pieces that are made as the client
-//! takes them: what is in memory of a long list is its numbers, in less than half of its bytes.
+//! takes them: what is in memory of a long list is its numbers. Of protobuf, whose length comes
+//! first, it is the pieces: they take no more than the numbers.
 
 use std::io;
 
@@ -9,7 +10,10 @@ use futures_util::stream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    super::pretty::{self, Indenter},
+    super::{
+        pieces::Pieces,
+        pretty::{self, Indenter},
+    },
     json::{self, Dialect},
     media::{Encoding, Form, Shape},
     objects::{Object, Objects},
@@ -38,9 +42,18 @@ pub(super) struct Asked {
     pub created_s: i64,
 }
 
+/// A list that is sent piece by piece.
+#[derive(Debug)]
+pub(super) enum List {
+    /// The pieces are there.
+    Made(Pieces),
+    /// They are made as they are taken.
+    Unmade(Box<Unmade>),
+}
+
 /// Objects that are written piece by piece.
 #[derive(Debug)]
-pub(super) struct List {
+pub(super) struct Unmade {
     objects: Objects,
     writer: Writer,
     /// What comes before the items, until it is said.
@@ -49,7 +62,9 @@ pub(super) struct List {
     end: Option<Vec<u8>>,
     next: usize,
     indenter: Option<Indenter>,
-    /// What they take, until they are sent.
+    /// Bytes of the longest piece so far.
+    longest: usize,
+    /// What the objects take, until the last is sent.
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -58,13 +73,72 @@ pub(super) struct List {
 enum Writer {
     Json(json::Writer),
     Yaml(json::Writer),
-    Protobuf(protobuf::Writer),
     Table(Table, json::Writer),
 }
 
 impl List {
-    /// A list of `objects`; with protobuf, whose length comes first, it takes as long as all pieces.
+    /// A list of `objects`; with protobuf it takes as long as all pieces.
     pub(super) fn new(objects: Objects, asked: Asked) -> Self {
+        match asked.form.encoding {
+            Encoding::Protobuf => Self::Made(Pieces::new(protobuf_pieces(&objects, asked))),
+            _ => Self::Unmade(Box::new(Unmade::new(objects, asked))),
+        }
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Made(pieces) => pieces.bytes(),
+            Self::Unmade(unmade) => unmade.objects.bytes(),
+        }
+    }
+
+    /// As the body of an answer, which keeps `room` until its last piece is sent.
+    pub(super) fn body(self, room: OwnedSemaphorePermit) -> Body {
+        match self {
+            Self::Made(pieces) => Body::new(pieces.in_room(room)),
+            Self::Unmade(mut unmade) if unmade.objects.len() <= unmade.items_of_a_piece() => {
+                unmade.piece().map_or_else(Body::empty, Body::from)
+            }
+            Self::Unmade(mut unmade) => {
+                unmade.room = Some(room);
+                Body::from_stream(stream::iter(unmade.map(io::Result::Ok)))
+            }
+        }
+    }
+}
+
+impl Iterator for Unmade {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        self.piece().map(Bytes::from)
+    }
+}
+
+/// All of a list in protobuf.
+fn protobuf_pieces(objects: &Objects, asked: Asked) -> Vec<Bytes> {
+    let writer = protobuf::Writer::new(asked.created_s);
+    let (api_version, kind) = asked.of;
+    let (mut pieces, mut longest) = (vec![Bytes::new()], 0);
+    for first in (0..objects.len()).step_by(ITEMS_OF_A_PIECE) {
+        let mut piece = Vec::with_capacity(longest);
+        let items = (first..first + ITEMS_OF_A_PIECE).map_while(|index| objects.get(index));
+        items.for_each(|object| writer.push_item(&object, &mut piece));
+        longest = longest.max(piece.len());
+        pieces.push(piece.into());
+    }
+    let length = pieces.iter().map(Bytes::len).sum();
+    let head = protobuf::list_head(api_version, &format!("{kind}List"), length);
+    if let Some(first) = pieces.first_mut() {
+        *first = head.into();
+    }
+    pieces.push(protobuf::list_end().into());
+    pieces
+}
+
+impl Unmade {
+    fn new(objects: Objects, asked: Asked) -> Self {
         let json_writer = || json::Writer::new(asked.dialect, asked.created_s);
         let (api_version, kind) = asked.of;
         let list_kind = format!("{kind}List");
@@ -74,7 +148,13 @@ impl List {
                 let head = table.head();
                 (Writer::Table(table, json_writer()), head, b"]}".to_vec())
             }
-            (_, Encoding::Json) if asked.dialect == Dialect::Heapster => {
+            (_, Encoding::Yaml) => {
+                let items = if objects.len() == 0 { "items: []\n" } else { "items:\n" };
+                let head = format!("apiVersion: {api_version}\n{items}");
+                let end = format!("kind: {list_kind}\nmetadata: {{}}\n");
+                (Writer::Yaml(json_writer()), head.into_bytes(), end.into_bytes())
+            }
+            _ if asked.dialect == Dialect::Heapster => {
                 // Of nothing it had nothing.
                 let (head, end) = match objects.len() {
                     0 => (&b"{\"metadata\":{},\"items\":null"[..], &b"}"[..]),
@@ -82,35 +162,14 @@ impl List {
                 };
                 (Writer::Json(json_writer()), head.to_vec(), end.to_vec())
             }
-            (_, Encoding::Json) => {
+            _ => {
                 let head = json::list_head(api_version, &list_kind);
                 (Writer::Json(json_writer()), head, b"]}".to_vec())
-            }
-            (_, Encoding::Yaml) => {
-                let items = if objects.len() == 0 { "items: []\n" } else { "items:\n" };
-                let head = format!("apiVersion: {api_version}\n{items}");
-                let end = format!("kind: {list_kind}\nmetadata: {{}}\n");
-                (Writer::Yaml(json_writer()), head.into_bytes(), end.into_bytes())
-            }
-            (_, Encoding::Protobuf) => {
-                let mut writer = protobuf::Writer::new(asked.created_s);
-                let length = items_length(&objects, &mut writer);
-                let head = protobuf::list_head(api_version, &list_kind, length);
-                (Writer::Protobuf(writer), head, protobuf::list_end())
             }
         };
         let is_json = asked.form.encoding == Encoding::Json;
         let indenter = (asked.pretty && is_json).then(Indenter::default);
-        Self { objects, writer, head, end: Some(end), next: 0, indenter, room: None }
-    }
-
-    /// As the body of an answer, which keeps `room` until its last piece is sent.
-    pub(super) fn body(mut self, room: OwnedSemaphorePermit) -> Body {
-        if self.objects.len() <= self.items_of_a_piece() {
-            return self.piece().map_or_else(Body::empty, Body::from);
-        }
-        self.room = Some(room);
-        Body::from_stream(stream::iter(self.map(io::Result::Ok)))
+        Self { objects, writer, head, end: Some(end), next: 0, indenter, longest: 0, room: None }
     }
 
     fn items_of_a_piece(&self) -> usize {
@@ -124,7 +183,8 @@ impl List {
     fn piece(&mut self) -> Option<Vec<u8>> {
         // Nothing is left to say after the end.
         self.end.as_ref()?;
-        let mut piece = std::mem::take(&mut self.head);
+        let mut piece = Vec::with_capacity(self.longest);
+        piece.append(&mut self.head);
         for index in self.next..self.next + self.items_of_a_piece() {
             match self.objects.get(index) {
                 Some(object) => self.writer.push(&object, index == 0, &mut piece),
@@ -137,6 +197,7 @@ impl List {
         {
             piece.extend_from_slice(&end);
         }
+        self.longest = self.longest.max(piece.len());
         let Some(indenter) = &mut self.indenter else { return Some(piece) };
         let mut indented = Vec::with_capacity(piece.len() * 2);
         indenter.push(&piece, &mut indented);
@@ -144,14 +205,6 @@ impl List {
             indented.push(b'\n');
         }
         Some(indented)
-    }
-}
-
-impl Iterator for List {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        self.piece().map(Bytes::from)
     }
 }
 
@@ -168,7 +221,6 @@ impl Writer {
                 writer.push_item(object, &mut json);
                 out.extend_from_slice(&yaml::item(&json));
             }
-            Self::Protobuf(writer) => writer.push_item(object, out),
             Self::Table(table, writer) => {
                 out.extend_from_slice(comma);
                 table.push_row(object, writer, out);
@@ -177,24 +229,13 @@ impl Writer {
     }
 }
 
-/// Bytes of all items in protobuf: they are written, and only counted.
-fn items_length(objects: &Objects, writer: &mut protobuf::Writer) -> usize {
-    let mut item = Vec::new();
-    let lengths = objects.iter().map(|object| {
-        item.clear();
-        writer.push_item(&object, &mut item);
-        item.len()
-    });
-    lengths.sum()
-}
-
 /// One object as a whole.
 pub(super) fn one(objects: Objects, asked: Asked) -> Vec<u8> {
     let Some(object) = objects.get(0) else { return Vec::new() };
     let mut writer = json::Writer::new(asked.dialect, asked.created_s);
     let mut out = Vec::new();
     match (asked.form.shape, asked.form.encoding) {
-        (Shape::Table(_), _) => return List::new(objects, asked).piece().unwrap_or_default(),
+        (Shape::Table(_), _) => return Unmade::new(objects, asked).piece().unwrap_or_default(),
         (_, Encoding::Protobuf) => {
             protobuf::Writer::new(asked.created_s).push(&object, &mut out);
             let (api_version, kind) = asked.of;

@@ -2,7 +2,8 @@
 //! and in it the message (`k8s.io/metrics/pkg/apis/metrics/v1beta1/generated.proto`).
 //!
 //! An item is written by hand, for 150,000 of them are to be written in no time: a message's length
-//! stands before it, so room for a short one is left and made larger where it is not enough.
+//! stands before it, so room for a short one is left, and what was written moves where that is not
+//! enough.
 
 use super::objects::{Amounts, Object, amounts};
 use crate::query::usage::{Usage, selector};
@@ -11,9 +12,6 @@ const MAGIC: &[u8] = b"k8s\0";
 
 /// Neither compressed nor of another type: fields 3 and 4 of the envelope, both empty.
 const ENVELOPE_END: &[u8] = &[0x1a, 0, 0x22, 0];
-
-/// The longest length there is, as it is written.
-const LENGTH_BYTES: usize = 10;
 
 /// An object's metadata, field 1; of a list nothing is in it.
 const METADATA: u8 = 0x0a;
@@ -68,12 +66,12 @@ impl Writer {
     }
 
     /// Appends an item of a list.
-    pub(super) fn push_item(&mut self, object: &Object<'_>, out: &mut Vec<u8>) {
+    pub(super) fn push_item(&self, object: &Object<'_>, out: &mut Vec<u8>) {
         nested(ITEMS, out, |out| self.push(object, out));
     }
 
     /// Appends the object's own message.
-    pub(super) fn push(&mut self, object: &Object<'_>, out: &mut Vec<u8>) {
+    pub(super) fn push(&self, object: &Object<'_>, out: &mut Vec<u8>) {
         nested(METADATA, out, |out| self.push_metadata(object, out));
         push_time(0x12, object.interval.end.0.div_euclid(1000), out);
         let length_ns = object.interval.length_us.saturating_mul(1000);
@@ -145,12 +143,14 @@ fn nested(tag: u8, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>)) {
     let length = out.len() - begin;
     if let (Ok(short @ 0..=0x7f), Some(place)) = (u8::try_from(length), out.get_mut(begin - 1)) {
         *place = short;
-    } else {
-        let mut longer = [0; LENGTH_BYTES];
-        let mut room = &mut longer[..];
-        prost::encoding::encode_varint(u64::try_from(length).unwrap_or(u64::MAX), &mut room);
-        let used = LENGTH_BYTES - room.len();
-        out.splice(begin - 1..begin, longer.into_iter().take(used));
+        return;
+    }
+    let length = u64::try_from(length).unwrap_or(u64::MAX);
+    let (end, more) = (out.len(), prost::encoding::encoded_len_varint(length) - 1);
+    out.resize(end + more, 0);
+    out.copy_within(begin..end, begin + more);
+    if let Some(mut room) = out.get_mut(begin - 1..begin + more) {
+        prost::encoding::encode_varint(length, &mut room);
     }
 }
 

@@ -87,11 +87,19 @@ pub(super) fn push_duration(microseconds: u64, out: &mut Vec<u8>) {
 }
 
 /// A point and so many digits, without zeros at the end; nothing for 0.
-fn push_fraction(fraction: u64, digits: usize, out: &mut Vec<u8>) {
-    if fraction != 0 {
-        let text = format!(".{fraction:0digits$}");
-        out.extend_from_slice(text.trim_end_matches('0').as_bytes());
+fn push_fraction(mut fraction: u64, mut digits: usize, out: &mut Vec<u8>) {
+    if fraction == 0 {
+        return;
     }
+    while fraction.is_multiple_of(10) {
+        fraction /= 10;
+        digits -= 1;
+    }
+    let mut integer = itoa::Buffer::new();
+    let text = integer.format(fraction);
+    out.push(b'.');
+    out.resize(out.len() + digits - text.len(), b'0');
+    out.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

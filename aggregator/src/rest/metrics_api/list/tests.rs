@@ -55,7 +55,10 @@ fn pods(count: usize) -> Objects {
 
 /// All pieces of a list, and how many they are.
 fn written(objects: Objects, asked: Asked) -> (Vec<u8>, usize) {
-    let pieces: Vec<Bytes> = List::new(objects, asked).collect();
+    let pieces: Vec<Bytes> = match asked.form.encoding {
+        Encoding::Protobuf => protobuf_pieces(&objects, asked),
+        _ => Unmade::new(objects, asked).collect(),
+    };
     (pieces.concat(), pieces.len())
 }
 
