@@ -115,7 +115,7 @@ fn decoded(encoded: &Encoded) -> Result<Vec<Row>, BlockError> {
 proptest! {
     #[test]
     fn rows_come_back(rows in rows()) {
-        let encoded = encode(&rows).unwrap().unwrap();
+        let encoded = encode(&mut rows.clone()).unwrap().unwrap();
         prop_assert_eq!(decoded(&encoded), Ok(rows));
     }
 
@@ -123,7 +123,7 @@ proptest! {
     fn bytes_that_are_not_as_they_were_never_panic(
         rows in rows(), part in 0usize..3, at: prop::sample::Index, byte: u8, length: prop::sample::Index,
     ) {
-        let mut encoded = encode(&rows).unwrap().unwrap();
+        let mut encoded = encode(&mut rows.clone()).unwrap().unwrap();
         // Names and columns are compressed: what is inside them is changed, not the frame.
         let unpacked = |bytes: &[u8]| decompress(bytes).unwrap();
         let mut changed = match part {
@@ -168,7 +168,7 @@ fn checksummed_anew(mut sections: Vec<u8>, encoded: &Encoded) -> Vec<u8> {
 fn a_series_with_too_few_values_is_refused() {
     let timeline = Arc::new(Timeline::of([Tick(1), Tick(2)]));
     let series = Series { what: what(1, false), timeline, values: vec![7], sketches: Vec::new() };
-    let refused = encode(&[Row { life: life(0), series: vec![series] }]).unwrap_err();
+    let refused = encode(&mut [Row { life: life(0), series: vec![series] }]).unwrap_err();
     assert_eq!(refused, BlockError::Uneven { values: 1, ticks: 2 });
 }
 
@@ -176,7 +176,7 @@ fn a_series_with_too_few_values_is_refused() {
 fn a_section_that_was_changed_is_noticed() {
     let rows =
         build(9, &[vec![Drawn { values: vec![3; 9], is_sum: false, floating: false, gap: false }]]);
-    let mut encoded = encode(&rows).unwrap().unwrap();
+    let mut encoded = encode(&mut rows.clone()).unwrap().unwrap();
     encoded.sections[1] ^= 1;
     assert_eq!(decoded(&encoded), Err(BlockError::Checksum));
 }

@@ -1,6 +1,6 @@
 //! Rows to a block.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use tally_proto::tick::Tick;
 
@@ -9,7 +9,7 @@ use crate::history::{
     codec::{
         bytes::{push_length, push_signed, push_varint, zigzag},
         model::{Counts, Model},
-        rans::{Shares, Tokens},
+        rans::{Steps, Tokens},
         relation::{Kin, Moves, Term, relations},
         remainder::Measure,
     },
@@ -41,11 +41,12 @@ pub struct Encoded {
     pub sections: Vec<u8>,
 }
 
-/// Encodes rows, which are in the order of their lives. `None` when there are none.
-pub fn encode(rows: &[Row]) -> Result<Option<Encoded>, BlockError> {
-    let Some(first) = rows.first() else { return Ok(None) };
+/// Encodes rows, which are in the order of their lives. `None` when there are none. Takes their
+/// values, and leaves what they are of.
+pub fn encode(rows: &mut [Row]) -> Result<Option<Encoded>, BlockError> {
     let mut tables = Tables::default();
-    let mut plans = rows.iter().map(|row| tables.plan(row)).collect::<Result<Vec<_>, _>>()?;
+    let mut plans = rows.iter_mut().map(|row| tables.plan(row)).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = rows.first() else { return Ok(None) };
     let order = tables.sort(&mut plans);
     let mut moves: Vec<Vec<Moves>> = plans.iter_mut().map(|plan| plan.moves()).collect();
     let offsets = order.binary_search_by(|what| (**what).cmp(&What::ReadOffset)).ok();
@@ -55,9 +56,9 @@ pub fn encode(rows: &[Row]) -> Result<Option<Encoded>, BlockError> {
     let mut sections = Vec::new();
     let mut lengths = Vec::with_capacity(rows.len());
     let models: Vec<Model> = models.iter().map(Counts::model).collect();
-    let shares: Vec<_> = models.iter().map(Model::shares).collect();
+    let steps: Vec<Steps> = models.iter().map(Model::steps).collect();
     let mut writer =
-        Sections { model_of: &model_of, shares: &shares, words: Vec::new(), streams: Vec::new() };
+        Sections { model_of: &model_of, steps: &steps, words: Vec::new(), streams: Vec::new() };
     for (place, ((row, plan), coded)) in rows.iter().zip(&plans).zip(&coded).enumerate() {
         let before = sections.len();
         let series: Vec<_> = row.series.iter().zip(coded).collect();
@@ -86,6 +87,21 @@ fn columns(order: &[Arc<What>], model_of: &[usize], models: &[Model]) -> Vec<u8>
     push_length(models.len(), &mut out);
     models.iter().for_each(|model| model.push(&mut out));
     out
+}
+
+/// The first value as it is coded, and by how much each exceeds the one before, in the same memory.
+fn differences(form: Form, mut values: Vec<i64>) -> (i64, Vec<i64>) {
+    if form != Form::Integers {
+        values.iter_mut().for_each(|value| *value = form.there(*value));
+    }
+    let first = values.first().copied().unwrap_or(0);
+    for pair in Cell::from_mut(values.as_mut_slice()).as_slice_of_cells().windows(2) {
+        if let [before, now] = pair {
+            before.set(now.get().wrapping_sub(before.get()));
+        }
+    }
+    values.pop();
+    (first, values)
 }
 
 /// One series on its way.
@@ -117,10 +133,10 @@ struct Tables {
 }
 
 impl Tables {
-    fn plan(&mut self, row: &Row) -> Result<Plan, BlockError> {
+    fn plan(&mut self, row: &mut Row) -> Result<Plan, BlockError> {
         let mut series = Vec::with_capacity(row.series.len());
         let mut distinct: BTreeMap<usize, &Timeline> = BTreeMap::new();
-        for one in &row.series {
+        for one in &mut row.series {
             let (values, ticks) = (one.values.len(), one.timeline.len());
             if values != ticks || TICKS_PER_SERIES < ticks {
                 return Err(BlockError::Uneven { values, ticks });
@@ -128,15 +144,7 @@ impl Tables {
             let timeline = self.timeline(&one.timeline);
             distinct.insert(timeline, &one.timeline);
             let form = Form::of(one.what.floating(), &one.values);
-            let mut before = one.values.first().map_or(0, |value| form.there(*value));
-            let first = before;
-            let difference = |value: &i64| {
-                let now = form.there(*value);
-                let difference = now.wrapping_sub(before);
-                before = now;
-                difference
-            };
-            let differences = one.values.iter().skip(1).map(difference).collect();
+            let (first, differences) = differences(form, std::mem::take(&mut one.values));
             let column = self.column(&one.what);
             series.push(Planned { column, timeline, form, first, differences });
         }
@@ -284,8 +292,9 @@ fn code(
     let first_of = |row: usize, place: usize| {
         plans.get(row).and_then(|plan| plan.series.get(place)).map_or(0, |one| one.first)
     };
+    let mut left = Vec::new();
     let mut coded = |row: usize, place: usize, one: &Moves| {
-        let mut left = remainders(moves, one);
+        remainders(moves, one, &mut left);
         let first = one.terms.iter().fold(first_of(row, place), |first, term| {
             taken(first, first_of(term.row, term.place), term.minus)
         });
@@ -306,8 +315,10 @@ fn code(
     (coded, models)
 }
 
-fn remainders(moves: &[Vec<Moves>], one: &Moves) -> Vec<i64> {
-    let mut left = one.differences.clone();
+/// What is left of a series' differences when those of its terms are taken out.
+fn remainders(moves: &[Vec<Moves>], one: &Moves, left: &mut Vec<i64>) {
+    left.clear();
+    left.extend_from_slice(&one.differences);
     for term in &one.terms {
         let other = moves.get(term.row).and_then(|row| row.get(term.place));
         let others = other.map_or(&[][..], |other| &other.differences);
@@ -315,7 +326,6 @@ fn remainders(moves: &[Vec<Moves>], one: &Moves) -> Vec<i64> {
             *left = taken(*left, *other, term.minus);
         }
     }
-    left
 }
 
 fn taken(value: i64, other: i64, minus: bool) -> i64 {
@@ -325,7 +335,7 @@ fn taken(value: i64, other: i64, minus: bool) -> i64 {
 /// Appends a row's section: what there is of each series, then the streams, then a checksum.
 struct Sections<'a> {
     model_of: &'a [usize],
-    shares: &'a [Shares],
+    steps: &'a [Steps],
     words: Vec<u16>,
     streams: Vec<u8>,
 }
@@ -366,8 +376,8 @@ impl Sections<'_> {
 
     fn push_stream(&mut self, coded: &Coded) {
         let model = self.model_of.get(coded.column).copied().unwrap_or(0);
-        if let Some(shares) = self.shares.get(model) {
-            coded.tokens.encode(shares, &mut self.words, &mut self.streams);
+        if let Some(steps) = self.steps.get(model) {
+            coded.tokens.encode(steps, &mut self.words, &mut self.streams);
         }
     }
 }

@@ -46,6 +46,45 @@ pub(in crate::history) struct Share {
     pub(super) before: u16,
 }
 
+/// What writing a token makes of the state, by a multiplication where there would be a division.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::history) struct Step {
+    /// Two to the power of [`RECIPROCAL_BITS`] over the frequency, rounded up.
+    reciprocal: u64,
+    /// What the frequency lacks to [`SCALE`].
+    others: u32,
+    before: u32,
+}
+
+/// The reciprocal is above the true one by less than one; times a state of 32 bits and a frequency
+/// of at most [`SCALE`] that is less than two to this power, so quotients are exact. States are below
+/// the frequency times two to the power of 32 less [`SCALE_BITS`], so products fit 64 bits.
+const RECIPROCAL_BITS: u32 = 32 + SCALE_BITS;
+
+impl Step {
+    fn new(share: Share) -> Self {
+        let frequency = u32::from(share.frequency);
+        Self {
+            reciprocal: (1u64 << RECIPROCAL_BITS).div_ceil(u64::from(frequency.max(1))),
+            others: SCALE - frequency,
+            before: u32::from(share.before),
+        }
+    }
+
+    /// Whether a state is too large for the token, so that its low word must be written first.
+    #[inline]
+    pub(super) fn is_beyond(&self, state: u32) -> bool {
+        SCALE - self.others <= state >> (32 - SCALE_BITS)
+    }
+
+    /// The state after the token. One that is [beyond](Self::is_beyond) must not come here.
+    #[inline]
+    pub(super) fn of(&self, state: u32) -> u32 {
+        let times = (u64::from(state) * self.reciprocal) >> RECIPROCAL_BITS;
+        state + self.before + times as u32 * self.others
+    }
+}
+
 /// One context: tokens that occur, ascending, with their shares.
 type Table = Vec<(u8, Share)>;
 
@@ -115,15 +154,15 @@ impl Model {
         Ok(Self { tables })
     }
 
-    /// The shares by mark, for writing.
-    pub(in crate::history) fn shares(&self) -> Vec<Share> {
-        let mut shares = vec![Share::default(); CONTEXTS * TOKENS];
+    /// What each token does to the state, by mark, for writing.
+    pub(in crate::history) fn steps(&self) -> Vec<Step> {
+        let mut steps = vec![Step::default(); CONTEXTS * TOKENS];
         for (context, table) in self.tables.iter().enumerate() {
             for (token, share) in table {
-                shares[context * TOKENS + usize::from(*token)] = *share;
+                steps[context * TOKENS + usize::from(*token)] = Step::new(*share);
             }
         }
-        shares
+        steps
     }
 
     /// Tables by slot, for reading.
@@ -233,6 +272,19 @@ mod tests {
             let sum: u32 = table.iter().map(|(_, share)| u32::from(share.frequency)).sum();
             prop_assert_eq!(sum, if table.is_empty() { 0 } else { SCALE });
             prop_assert!(table.iter().all(|(_, share)| share.frequency != 0));
+        }
+
+        #[test]
+        fn a_step_is_a_division(frequency in 1u32..=SCALE, state: u32, before: u16) {
+            let below = frequency << (32 - SCALE_BITS);
+            let state = if below == 0 { state } else { state % below };
+            let before = u32::from(before) % (SCALE - frequency + 1);
+            let step = Step::new(Share { frequency: frequency as u16, before: before as u16 });
+            prop_assert!(!step.is_beyond(state));
+            for state in [state, below.wrapping_sub(1)] {
+                let (times, rest) = (state / frequency, state % frequency);
+                prop_assert_eq!(step.of(state), (times << SCALE_BITS) + rest + before);
+            }
         }
 
         #[test]

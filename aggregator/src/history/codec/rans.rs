@@ -11,15 +11,15 @@
 
 use super::{
     bytes::{Malformed, push_length, take_at_most, take_slice},
-    model::{Counts, Decoder, SCALE_BITS, Share},
+    model::{Counts, Decoder, SCALE_BITS, Step},
     token::{Scale, TOKENS, token},
 };
 
 /// The least state: below it a word is taken in.
 const LEAST: u32 = 1 << 16;
 
-/// What each token costs in each context, by mark.
-pub(in crate::history) type Shares = Vec<Share>;
+/// What each token does to the state in each context, by mark.
+pub(in crate::history) type Steps = Vec<Step>;
 
 /// Numbers as what is coded of them.
 #[derive(Clone, Debug, Default)]
@@ -35,39 +35,38 @@ impl Tokens {
         let mut tokens =
             Self { marks: Vec::with_capacity(numbers.size_hint().0), raw: RawBits::default() };
         let mut scale = Scale::default();
-        for number in numbers {
+        tokens.marks.extend(numbers.map(|number| {
             let (token, width) = token(number);
             let mark = scale.context() * TOKENS + usize::from(token);
             counts.add(mark);
-            tokens.marks.push(mark as u16);
             scale.saw(number);
-            if width != 0 {
-                tokens.raw.push(number & ((1 << width) - 1), width);
-            }
-        }
+            tokens.raw.push(number & ((1 << width) - 1), width);
+            mark as u16
+        }));
         tokens
     }
 
-    /// Appends the stream. `shares` are of a model that has counted every one of them; `words` is
+    /// Appends the stream. `steps` are of a model that has counted every one of them; `words` is
     /// room that is kept from series to series.
     pub(in crate::history) fn encode(
         &self,
-        shares: &Shares,
+        steps: &Steps,
         words: &mut Vec<u16>,
         out: &mut Vec<u8>,
     ) {
+        // A word is laid down at every token and stays where the state had one too many: whether it
+        // has can't be foretold, so a branch would be wrong often.
         words.clear();
-        let mut state = LEAST;
+        words.resize(self.marks.len(), 0);
+        let (mut state, mut count) = (LEAST, 0);
         for mark in self.marks.iter().rev() {
-            let share = shares[usize::from(*mark)];
-            let frequency = u32::from(share.frequency).max(1);
-            if u64::from(frequency) << (32 - SCALE_BITS) <= u64::from(state) {
-                words.push(state as u16);
-                state >>= 16;
-            }
-            let times = state / frequency;
-            state = (times << SCALE_BITS) + (state - times * frequency) + u32::from(share.before);
+            let step = &steps[usize::from(*mark)];
+            words[count] = state as u16;
+            let has_word = step.is_beyond(state);
+            count += usize::from(has_word);
+            state = step.of(if has_word { state >> 16 } else { state });
         }
+        let words = &words[..count];
         push_length(words.len(), out);
         out.extend_from_slice(&state.to_le_bytes());
         out.extend(words.iter().rev().flat_map(|word| word.to_le_bytes()));
@@ -183,7 +182,7 @@ mod tests {
         let mut counts = Counts::default();
         let tokens = Tokens::of(numbers.iter().copied(), &mut counts);
         let (model, mut bytes) = (counts.model(), Vec::new());
-        tokens.encode(&model.shares(), &mut Vec::new(), &mut bytes);
+        tokens.encode(&model.steps(), &mut Vec::new(), &mut bytes);
         (model, bytes)
     }
 

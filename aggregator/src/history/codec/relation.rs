@@ -7,7 +7,7 @@
 //! Nothing about metrics is known here. Which columns explain which is learned from a few rows of
 //! each block, by what the remainders would cost; then each row takes what is cheapest for it.
 
-use std::collections::BTreeMap;
+use std::{cell::OnceCell, collections::BTreeMap};
 
 use super::remainder::cost;
 
@@ -48,10 +48,11 @@ pub(in crate::history) struct Moves {
     pub column: usize,
     /// Its timeline: only series of the same ticks are related.
     pub timeline: usize,
-    /// Differences from tick to tick.
+    /// Differences from tick to tick; none where nothing moves.
     pub differences: Vec<i64>,
-    /// A linear hash of them: that of a sum is the sum of those of its parts.
-    print: u64,
+    /// A linear hash of them: that of a sum is the sum of those of its parts. Worked out for the
+    /// few series that are asked.
+    print: OnceCell<u64>,
     /// What the looked-at differences cost by themselves; 0 when nothing moves.
     own_cost: u64,
     /// Whether any difference is not zero.
@@ -68,15 +69,20 @@ const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 impl Moves {
     /// What there is to know of the differences of a series.
     pub(in crate::history) fn new(column: usize, timeline: usize, differences: Vec<i64>) -> Self {
-        let hashed =
-            |hash: u64, one: &i64| hash.wrapping_mul(BASE).wrapping_add(one.cast_unsigned());
-        let print = differences.iter().fold(0, hashed);
-        let moving = differences.iter().any(|one| *one != 0);
+        let moving = differences.iter().fold(0, |all, one| all | one) != 0;
+        let differences = if moving { differences } else { Vec::new() };
         let own_cost = looked_at(differences.len())
             .filter_map(|at| differences.get(at))
             .map(|one| cost(*one))
             .sum();
-        Self { column, timeline, differences, print, own_cost, moving, terms: Vec::new(), above: 0 }
+        let (print, terms) = (OnceCell::new(), Vec::new());
+        Self { column, timeline, differences, print, own_cost, moving, terms, above: 0 }
+    }
+
+    fn print(&self) -> u64 {
+        let hashed =
+            |hash: u64, one: &i64| hash.wrapping_mul(BASE).wrapping_add(one.cast_unsigned());
+        *self.print.get_or_init(|| self.differences.iter().fold(0, hashed))
     }
 }
 
@@ -207,7 +213,7 @@ fn pairs(target: &Moves, others: &[&Moves]) -> Vec<(Pattern, u64)> {
             for (minus_one, minus_other) in [(false, false), (false, true), (true, false)] {
                 let print =
                     signed_print(one, minus_one).wrapping_add(signed_print(other, minus_other));
-                if print == target.print {
+                if print == target.print() {
                     let pattern = vec![(one.column, minus_one), (other.column, minus_other)];
                     found.push((pattern, target.own_cost));
                 }
@@ -218,7 +224,7 @@ fn pairs(target: &Moves, others: &[&Moves]) -> Vec<(Pattern, u64)> {
 }
 
 fn signed_print(moves: &Moves, minus: bool) -> u64 {
-    if minus { moves.print.wrapping_neg() } else { moves.print }
+    if minus { moves.print().wrapping_neg() } else { moves.print() }
 }
 
 /// What the looked-at remainders of `target` cost when `terms` are taken out of it.

@@ -26,24 +26,13 @@ impl Measure {
     /// The measure that suits the differences; `None` when all are zero. Turns the differences
     /// into units.
     pub(in crate::history) fn take_of(differences: &mut [i64]) -> Option<Self> {
-        let mut unit = 0;
-        let mut moving = 0usize;
-        for difference in differences.iter().filter(|difference| **difference != 0) {
-            moving += 1;
-            if unit != 1 {
-                unit = common(difference.unsigned_abs(), unit);
-            }
-        }
-        if unit == 0 {
-            return None;
-        }
-        if unit != 1 {
-            differences.iter_mut().for_each(|one| *one = divided(*one, unit));
-        }
+        let unit = common_unit(differences)?;
+        divide(differences, unit);
         // A median other than zero needs that half of them move.
-        let step = if differences.len() < 2 * moving { usual_step(differences) } else { 0 };
-        let signed = differences.iter().any(|one| *one < step);
-        Some(Self { unit, step, signed })
+        let still = differences.iter().filter(|one| **one == 0).count();
+        let step = if 2 * still < differences.len() { usual_step(differences) } else { 0 };
+        let least = differences.iter().copied().min().unwrap_or(0);
+        Some(Self { unit, step, signed: least < step })
     }
 
     /// A difference in units as a number without sign.
@@ -89,28 +78,61 @@ impl Measure {
     }
 }
 
+/// Numbers whose median stands for that of all, about: a quarter, but at least this many, in runs
+/// from all over the series, so that no rhythm hides.
+const LOOKED_AT: usize = 64;
+const QUARTER: usize = 4;
+const RUN: usize = 8;
+
 /// The median, where taking it out makes the numbers cheaper.
 fn usual_step(differences: &[i64]) -> i64 {
-    let mut sorted = differences.to_vec();
-    let middle = sorted.len() / 2;
-    let (_, median, _) = sorted.select_nth_unstable(middle);
+    let apart = (differences.len() / LOOKED_AT).clamp(1, QUARTER);
+    let runs = differences.chunks(apart * RUN);
+    let mut looked_at: Vec<i64> =
+        runs.flat_map(|places| places.iter().take(RUN)).copied().collect();
+    if looked_at.is_empty() {
+        return 0;
+    }
+    let middle = looked_at.len() / 2;
+    let (_, median, _) = looked_at.select_nth_unstable(middle);
     let median = *median;
     // With a step, nearly every series needs a sign: one more bit each.
-    let without: u64 = differences.iter().map(|one| cost(*one)).sum();
-    let with = differences.iter().map(|one| match one.wrapping_sub(median) {
+    let without: u64 = looked_at.iter().map(|one| cost(*one)).sum();
+    let with = looked_at.iter().map(|one| match one.wrapping_sub(median) {
         0 => 0,
         past => cost(past) + 1,
     });
     if with.sum::<u64>() < without { median } else { 0 }
 }
 
-fn divided(difference: i64, unit: u64) -> i64 {
-    if difference == 0 {
-        return 0;
+/// The greatest common divisor of differences; `None` when all are zero. Its power of two is that of
+/// all their bits together, and soon nothing else is left of it.
+fn common_unit(differences: &[i64]) -> Option<u64> {
+    let bits = differences.iter().fold(0, |all, one| all | one);
+    if bits == 0 {
+        return None;
     }
-    let units = difference.unsigned_abs() / unit;
-    let units = units.cast_signed();
-    if difference < 0 { units.wrapping_neg() } else { units }
+    let mut odd = 0;
+    for difference in differences.iter().filter(|difference| **difference != 0) {
+        let amount = difference.unsigned_abs();
+        odd = common(amount >> amount.trailing_zeros(), odd);
+        if odd == 1 {
+            break;
+        }
+    }
+    Some(odd << bits.trailing_zeros())
+}
+
+/// Divides differences, all of which are multiples of the unit.
+fn divide(differences: &mut [i64], unit: u64) {
+    let twos = unit.trailing_zeros();
+    if twos != 0 {
+        differences.iter_mut().for_each(|one| *one >>= twos);
+    }
+    let odd = (unit >> twos).cast_signed();
+    if odd != 1 {
+        differences.iter_mut().filter(|one| **one != 0).for_each(|one| *one /= odd);
+    }
 }
 
 /// The greatest common divisor.

@@ -6,15 +6,17 @@ pub(super) const TOKENS: usize = 130;
 /// Numbers that are their own token.
 const DIRECT: u64 = 8;
 
-/// The token of a number, and how many raw bits follow it.
+/// The token of a number, and how many raw bits follow it. Without a branch: which side of
+/// [`DIRECT`] the next number is on is what can't be foretold.
+#[inline]
 #[expect(clippy::as_conversions, reason = "a token is below 130 and a width below 63")]
 pub(super) fn token(number: u64) -> (u8, u32) {
-    if number < DIRECT {
-        return (number as u8, 0);
-    }
-    let exponent = 63 - number.leading_zeros();
-    let half = (number >> (exponent - 1)) & 1;
-    ((DIRECT + u64::from(exponent - 3) * 2 + half) as u8, exponent - 1)
+    let is_large = DIRECT <= number;
+    let exponent = 63 - (number | 1).leading_zeros();
+    let width = if is_large { exponent - 1 } else { 0 };
+    let doublings = if is_large { 2 * exponent } else { 0 };
+    // What is left of a large number is its leading two bits: 2 or 3.
+    ((number >> width) as u8 + doublings as u8, width)
 }
 
 /// The least number of a token, and how many raw bits say which one it is.

@@ -87,7 +87,7 @@ impl<'a> FileWriter<'a> {
     }
 
     fn write_block(&mut self) -> Result<(), HistoryError> {
-        let encoded = block::encode(&self.waiting);
+        let encoded = block::encode(&mut self.waiting);
         let encoded = encoded.map_err(|source| HistoryError::block(&self.name, source))?;
         let Some(encoded) = encoded else { return Ok(()) };
         for row in &self.waiting {
