@@ -106,9 +106,13 @@ impl Differences<'_> {
     }
 
     fn push<const WIDTH: usize>(&self, out: &mut Vec<u8>) {
-        out.reserve(self.0.len() * WIDTH);
-        for number in self.iter() {
-            out.extend(number.to_le_bytes().first_chunk::<WIDTH>().into_iter().flatten());
+        let begin = out.len();
+        out.resize(begin + self.0.len().saturating_sub(1) * WIDTH, 0);
+        let (slots, _) = out.get_mut(begin..).unwrap_or_default().as_chunks_mut::<WIDTH>();
+        for (slot, number) in slots.iter_mut().zip(self.iter()) {
+            if let Some(low) = number.to_le_bytes().first_chunk::<WIDTH>() {
+                *slot = *low;
+            }
         }
     }
 }

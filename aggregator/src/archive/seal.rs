@@ -237,24 +237,23 @@ impl Collected {
                 },
             }
             if VALUES_AT_ONCE <= span.values() {
-                self.push(span.take_rows());
+                span.take_rows(|row| self.push(row));
             }
         }
-        self.push(span.take_rows());
+        span.take_rows(|row| self.push(row));
         Ok(())
     }
 
     /// Adds the rows of all sums.
     fn sums(&mut self, kept: &mut Kept) -> Result<(), SealError> {
         let rows = std::mem::take(&mut self.totals).rows(kept).map_err(SealError::Kept)?;
-        self.push(rows);
+        rows.into_iter().for_each(|row| self.push(row));
         self.days.append(&mut self.all_days);
         Ok(())
     }
 
-    fn push(&mut self, rows: Vec<Row>) {
-        let scratch = &mut self.scratch;
-        self.rows.extend(rows.into_iter().map(|row| PackedRow::pack(row, scratch)));
+    fn push(&mut self, row: Row) {
+        self.rows.push(PackedRow::pack(row, &mut self.scratch));
     }
 
     /// Writes what is collected as one write.

@@ -171,37 +171,85 @@ impl Span {
         self.values
     }
 
-    /// Takes the rows of the frames so far, each life once.
-    pub(super) fn take_rows(&mut self) -> Vec<Row> {
-        let eras = std::mem::take(&mut self.eras);
+    /// Gives the rows of the frames so far to `each`, each life once, one after the other: in memory
+    /// is one of them, where the one before was.
+    pub(super) fn take_rows(&mut self, each: impl FnMut(Row)) {
         (self.is_open, self.values) = (false, 0);
-        let mut found: BTreeMap<Arc<Life>, Vec<Row>> = BTreeMap::new();
-        let mut planned: Option<(Arc<Schema>, Vec<PlannedRow>)> = None;
-        for era in &eras {
-            let known = planned.take().filter(|(schema, _)| Arc::ptr_eq(schema, &era.schema));
-            let (_, rows) = planned.insert(known.unwrap_or_else(|| {
-                let rows = rows::plan(&era.schema, &self.node, Wanted::default());
-                (Arc::clone(&era.schema), rows)
-            }));
-            let timeline = Arc::new(Timeline::of(era.ticks.iter().copied()));
+        let eras: Vec<ByRow> = self.eras.drain(..).map(ByRow::of).collect();
+        let same = eras.chunk_by(|a, b| Arc::ptr_eq(&a.schema, &b.schema));
+        let planned: Vec<(&[ByRow], Vec<PlannedRow>)> = same
+            .filter_map(|eras| {
+                let schema = &eras.first()?.schema;
+                Some((eras, rows::plan(schema, &self.node, Wanted::default())))
+            })
+            .collect();
+        let mut found: BTreeMap<&Life, Vec<(&[ByRow], &PlannedRow)>> = BTreeMap::new();
+        for (eras, rows) in &planned {
             for row in rows {
-                let filled = row.fill(era, &timeline);
-                found.entry(Arc::clone(row.life())).or_default().push(filled);
+                found.entry(row.life()).or_default().push((eras, row));
             }
         }
-        found.into_values().filter_map(join_rows).collect()
+        let whole = |parts: Vec<(&[ByRow], &PlannedRow)>| {
+            let filled = parts
+                .into_iter()
+                .flat_map(|(eras, row)| eras.iter().map(move |era| row.fill(era, &era.timeline)));
+            join_rows(filled.collect())
+        };
+        found.into_values().filter_map(whole).for_each(each);
     }
 }
 
-impl Frames for Era {
+/// The frames of one schema, each series in one piece.
+#[derive(Debug)]
+struct ByRow {
+    schema: Arc<Schema>,
+    ticks: Vec<Tick>,
+    timeline: Arc<Timeline>,
+    /// For each column of the schema the values of each of its rows, one row after the other.
+    columns: Vec<Vec<i64>>,
+    before: Option<Before>,
+}
+
+impl ByRow {
+    fn of(era: Era) -> Self {
+        let Era { schema, ticks, columns, before } = era;
+        let timeline = Arc::new(Timeline::of(ticks.iter().copied()));
+        let turned = |column| by_row(column, ticks.len());
+        Self { columns: columns.into_iter().map(turned).collect(), schema, ticks, timeline, before }
+    }
+}
+
+/// Frames that are turned at once: what is read of them stays near.
+const FRAMES_AT_ONCE: usize = 16;
+
+/// Values of frames, one frame after the other, as those of rows, one row after the other.
+fn by_row(column: Vec<i64>, frames: usize) -> Vec<i64> {
+    let rows = column.len() / frames.max(1);
+    if rows == 0 {
+        return column;
+    }
+    let mut turned = vec![0; column.len()];
+    for (tile, from) in column.chunks(rows * FRAMES_AT_ONCE).zip((0..).step_by(FRAMES_AT_ONCE)) {
+        for (row, series) in turned.chunks_exact_mut(frames).enumerate() {
+            let slots = series.get_mut(from..).unwrap_or_default();
+            for (slot, frame) in slots.iter_mut().zip(tile.chunks_exact(rows)) {
+                *slot = frame.get(row).copied().unwrap_or(0);
+            }
+        }
+    }
+    turned
+}
+
+impl Frames for ByRow {
     fn ticks(&self) -> &[Tick] {
         &self.ticks
     }
 
     fn values(&self, cell: Cell) -> Vec<i64> {
-        let rows = self.schema.layout.rows(cell.index).len();
-        let all = self.columns.get(cell.index).map_or(&[][..], Vec::as_slice);
-        all.iter().skip(cell.position).step_by(rows.max(1)).copied().collect()
+        let frames = self.ticks.len();
+        let begin = cell.position * frames;
+        let column = self.columns.get(cell.index);
+        column.and_then(|all| all.get(begin..begin + frames)).unwrap_or_default().to_vec()
     }
 
     fn before(&self, entity: EntityNumber, cell: Cell) -> Option<Reading> {
@@ -219,4 +267,20 @@ pub(super) enum FrameError {
     /// History can't say whether it is known.
     #[error(transparent)]
     History(#[from] HistoryError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_after_one_another_where_frames_did() {
+        for (frames, rows) in [(0, 0), (1, 3), (3, 1), (16, 2), (40, 5)] {
+            let column = (0..frames).flat_map(|frame| (0..rows).map(move |row| frame * 100 + row));
+            let turned = (0..rows).flat_map(|row| (0..frames).map(move |frame| frame * 100 + row));
+            let column: Vec<i64> = column.collect();
+            let frames = usize::try_from(frames).unwrap();
+            assert_eq!(by_row(column, frames), turned.collect::<Vec<_>>(), "{frames} {rows}");
+        }
+    }
 }
