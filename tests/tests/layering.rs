@@ -146,6 +146,7 @@ const PURE_PARTS: &[&str] = &[
     "aggregator/src/rest/metrics_api/media.rs",
     "aggregator/src/rest/metrics_api/objects.rs",
     "aggregator/src/rest/metrics_api/openapi.rs",
+    "aggregator/src/rest/metrics_api/openapi_protobuf.rs",
     "aggregator/src/rest/metrics_api/protobuf.rs",
     "aggregator/src/rest/metrics_api/quantity.rs",
     "aggregator/src/rest/metrics_api/route.rs",

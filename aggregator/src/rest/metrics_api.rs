@@ -8,7 +8,7 @@
 //! objects, quantity            usage -> objects, amounts -> texts    (pure)
 //! json, yaml, protobuf, table  objects in each form           (pure)
 //! status           errors                                     (pure)
-//! discovery, openapi, document what is in the API             (pure)
+//! discovery, openapi, openapi_protobuf, document  what is in the API             (pure)
 //! list             a list in pieces
 //! ```
 
@@ -20,6 +20,7 @@ mod list;
 mod media;
 mod objects;
 mod openapi;
+mod openapi_protobuf;
 mod protobuf;
 mod quantity;
 mod route;
@@ -287,14 +288,14 @@ fn document(question: &MetricsQuestion, asked: Asked<'_>) -> Result<Response, Re
     let Asked { request, wish, parameters, .. } = asked;
     let offers: &[Form] = match question {
         MetricsQuestion::Groups => &media::GROUPS,
-        MetricsQuestion::OpenApiV2
-        | MetricsQuestion::OpenApiV3
-        | MetricsQuestion::OpenApiV3Of(_) => &media::JSON,
+        MetricsQuestion::OpenApiV2 => &media::OPENAPI_V2,
+        MetricsQuestion::OpenApiV3 | MetricsQuestion::OpenApiV3Of(_) => &media::JSON,
         _ => &media::DOCUMENT,
     };
     let form = chosen_form(&request.headers, offers)?;
-    let document = match form.shape {
-        Shape::Discovery(version) => document::aggregated(version),
+    let document = match (form.shape, form.encoding) {
+        (Shape::Discovery(version), _) => document::aggregated(version),
+        (_, Encoding::OpenApiProtobuf) => document::openapi_v2_protobuf(),
         _ => document::of(question).ok_or(Refusal::UnknownResource)?,
     };
     let by_hash = matches!(question, MetricsQuestion::OpenApiV3Of(_));
@@ -309,8 +310,8 @@ fn document(question: &MetricsQuestion, asked: Asked<'_>) -> Result<Response, Re
     } else {
         let body = match form.encoding {
             Encoding::Yaml => yaml::document(&document.value).into(),
-            _ if wish.pretty => pretty::indented(&document.json).into(),
-            _ => document.json.clone(),
+            Encoding::Json if wish.pretty => pretty::indented(&document.bytes).into(),
+            _ => document.bytes.clone(),
         };
         of_type(form.content_type(), Body::from(body))
     };
@@ -343,8 +344,8 @@ fn refused(refusal: &Refusal, asked: Asked<'_>) -> Response {
     let body = match form.encoding {
         Encoding::Protobuf => refusal.protobuf(),
         Encoding::Yaml => yaml::document(&json),
-        Encoding::Json if asked.wish.pretty => pretty::indented(json.to_string().as_bytes()),
-        Encoding::Json => json.to_string().into_bytes(),
+        _ if asked.wish.pretty => pretty::indented(json.to_string().as_bytes()),
+        _ => json.to_string().into_bytes(),
     };
     let mut answer = of_type(form.content_type(), Body::from(body));
     *answer.status_mut() = refusal.code();

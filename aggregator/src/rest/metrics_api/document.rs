@@ -8,24 +8,33 @@ use http::{HeaderMap, header::IF_NONE_MATCH};
 use serde_json::Value;
 
 use super::{
-    discovery, openapi,
+    discovery, openapi, openapi_protobuf,
     route::{MetricsQuestion, Version},
 };
 
-/// A document in JSON.
+/// A document, in JSON if not in protobuf.
 #[derive(Debug)]
 pub(super) struct Document {
     pub value: Value,
-    pub json: Bytes,
+    pub bytes: Bytes,
     /// Of its bytes, in hexadecimal digits.
     pub hash: String,
 }
 
 impl Document {
-    fn new(value: Value) -> Self {
-        let json = value.to_string();
-        let hash = format!("{:08X}", crc32fast::hash(json.as_bytes()));
-        Self { value, json: json.into(), hash }
+    fn json(value: Value) -> Self {
+        let json = value.to_string().into_bytes();
+        Self::new(value, json)
+    }
+
+    fn openapi_protobuf(value: Value) -> Self {
+        let protobuf = openapi_protobuf::document(&value);
+        Self::new(value, protobuf)
+    }
+
+    fn new(value: Value, bytes: Vec<u8>) -> Self {
+        let hash = format!("{:08X}", crc32fast::hash(&bytes));
+        Self { value, bytes: bytes.into(), hash }
     }
 
     /// As headers have it.
@@ -44,7 +53,7 @@ impl Document {
 
 macro_rules! documents {
     ($($name:ident: $made:expr;)*) => {
-        $(static $name: LazyLock<Document> = LazyLock::new(|| Document::new($made));)*
+        $(static $name: LazyLock<Document> = LazyLock::new(|| Document::json($made));)*
     };
 }
 
@@ -60,6 +69,14 @@ documents! {
     OPENAPI_V3: openapi::v3_index(|version| openapi_v3(version).hash.clone());
     OPENAPI_V3_V1: openapi::v3(Version::V1);
     OPENAPI_V3_V1BETA1: openapi::v3(Version::V1Beta1);
+}
+
+static OPENAPI_V2_PROTOBUF: LazyLock<Document> =
+    LazyLock::new(|| Document::openapi_protobuf(openapi::v2()));
+
+/// The description in OpenAPI 2 as protobuf.
+pub(super) fn openapi_v2_protobuf() -> &'static Document {
+    &OPENAPI_V2_PROTOBUF
 }
 
 /// The list of groups with their resources, in a version of its own API.

@@ -12,6 +12,8 @@ pub(super) enum Encoding {
     Json,
     Yaml,
     Protobuf,
+    /// A description in OpenAPI 2 as protobuf.
+    OpenApiProtobuf,
 }
 
 /// What an answer is put into.
@@ -56,6 +58,9 @@ pub(super) const GROUPS: [Form; 4] = [
     Form { encoding: Encoding::Json, shape: Shape::Discovery("v2beta1") },
 ];
 
+/// What the description in OpenAPI 2 can be given in.
+pub(super) const OPENAPI_V2: [Form; 2] = [Form::JSON, Form::itself(Encoding::OpenApiProtobuf)];
+
 /// What JSON alone can be given in.
 pub(super) const JSON: [Form; 1] = [Form::JSON];
 
@@ -76,6 +81,10 @@ impl Form {
             (Encoding::Json, Shape::Discovery(_)) => {
                 "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
             }
+            // What is asked for is none that a header may have: a client would refuse it.
+            (Encoding::OpenApiProtobuf, _) => {
+                "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+            }
             (encoding, _) => encoding.media_type(),
         })
     }
@@ -88,6 +97,7 @@ impl Encoding {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
             Self::Protobuf => "application/vnd.kubernetes.protobuf",
+            Self::OpenApiProtobuf => "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
         }
     }
 }
@@ -207,6 +217,17 @@ mod tests {
         check_of(&USAGE, "application/json;q=0", None);
         check_of(&USAGE, "nonsense", None);
         check_of(&JSON, "application/yaml", None);
+    }
+
+    #[test]
+    fn kubectl_up_to_1_26_takes_its_description_in_protobuf_alone() {
+        let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        let check = |accept: &str, encoding| {
+            check_of(&OPENAPI_V2, accept, Some((encoding, Shape::Itself)));
+        };
+        check(protobuf, Encoding::OpenApiProtobuf);
+        check("application/json", Encoding::Json);
+        check("*/*", Encoding::Json);
     }
 
     #[test]

@@ -284,8 +284,16 @@ async fn openapi_and_version_are_there() {
     let other = get(&format!("{path}?hash=0")).await;
     assert_eq!((other.status, other.header("location")), (301, url.as_str().unwrap()));
     assert_eq!(get(path).await.header("cache-control"), "no-cache");
-    let protobuf = [("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf")];
-    assert_eq!(ask_with("GET", "/openapi/v2", &protobuf).await.status, 406);
+    let media_type = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let protobuf = ask_with("GET", "/openapi/v2", &[("accept", media_type)]).await;
+    let said = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    assert_eq!((protobuf.status, protobuf.header("content-type")), (200, said));
+    let tag = protobuf.header("etag").to_owned();
+    assert_ne!(tag, get("/openapi/v2").await.header("etag"));
+    let known = [("accept", media_type), ("if-none-match", &tag)];
+    assert_eq!(ask_with("GET", "/openapi/v2", &known).await.status, 304);
+    let elsewhere = ask_with("GET", "/openapi/v3", &[("accept", media_type)]).await;
+    assert_eq!(elsewhere.status, 406);
 }
 
 #[tokio::test]
