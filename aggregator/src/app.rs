@@ -6,8 +6,8 @@
 mod grpc;
 pub mod inventory_file;
 mod keeping;
-mod rest_threads;
 mod secure;
+mod threads;
 
 use std::{
     io,
@@ -31,8 +31,8 @@ use self::{
     grpc::GrpcError,
     inventory_file::BadInventoryFile,
     keeping::Keeping,
-    rest_threads::RestThreads,
     secure::{SecurePort, Tools},
+    threads::Threads,
 };
 pub use self::{
     keeping::KeepingError,
@@ -48,7 +48,7 @@ use crate::{
         Queries,
         past::{Past, PastQueries},
     },
-    rest::{Rest, listen::Port},
+    rest::{self, Rest, listen::Port},
     self_metrics::SelfMetrics,
     settings::{ApiServer, Settings},
     telemetry::chain,
@@ -78,7 +78,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The system gives no threads.
-    #[error("cannot start the threads that answer HTTP")]
+    #[error("cannot start threads")]
     Threads(#[source] io::Error),
     /// An inventory file is missing or broken.
     #[error(transparent)]
@@ -103,6 +103,9 @@ enum ServerError {
     /// The one that answers HTTP.
     #[error("the HTTP server failed")]
     Rest(#[source] io::Error),
+    /// The threads of the one that agents deliver to.
+    #[error("the threads that take agents' streams failed")]
+    Threads(#[source] io::Error),
 }
 
 /// Why an aggregator that runs can't go on as it is.
@@ -135,7 +138,8 @@ pub struct Running {
     /// History, where there is one.
     keeping: Option<Keeping>,
     // Dropped last: answers under way run on them.
-    rest_threads: RestThreads,
+    rest_threads: Threads,
+    agents_threads: Threads,
 }
 
 /// Runs until SIGTERM or SIGINT; SIGHUP reads the inventory again.
@@ -192,7 +196,8 @@ async fn begin(
     let past = if keeping.is_some() { Past::opening() } else { Past::off() };
     let queries = Queries::new(Arc::clone(&model));
     let rest = Rest::new(queries, (past.clone(), archive), clock.clone(), metrics.clone());
-    let rest_threads = RestThreads::start().map_err(StartError::Threads)?;
+    let rest_threads = Threads::for_rest().map_err(StartError::Threads)?;
+    let agents_threads = Threads::for_agents().map_err(StartError::Threads)?;
     let mut running = Running {
         rest_addr,
         grpc_addr,
@@ -206,6 +211,7 @@ async fn begin(
         servers: JoinSet::new(),
         keeping,
         rest_threads,
+        agents_threads,
     };
     running.reload_inventory().await?;
     running.answer(rest_listener, Port::clear(rest.clone()));
@@ -247,7 +253,9 @@ impl Running {
 
     /// Answers HTTP on one more port.
     fn answer(&mut self, listener: TcpListener, port: Port) {
-        let served = self.rest_threads.serve(listener, port, self.stop.clone());
+        let stop = self.stop.clone();
+        let served =
+            self.rest_threads.run(listener, |listener| rest::listen::serve(listener, port, stop));
         self.servers.spawn(async { served.await.map_err(ServerError::Rest) });
     }
 
@@ -321,8 +329,9 @@ impl Running {
         let rules = (rules, settings.max_streams);
         let clock = (clock, self.clock_set_back.clone());
         let ingest = IngestService::new(model, journal, rules, metrics, clock);
-        let grpc = grpc::serve(listener, ingest, stop);
-        self.servers.spawn(async { Ok(grpc.await?) });
+        let served =
+            self.agents_threads.run(listener, |listener| grpc::serve(listener, ingest, stop));
+        self.servers.spawn(async { Ok(served.await.map_err(ServerError::Threads)??) });
     }
 
     /// Questions to the live model, for programs that run the aggregator inside.
