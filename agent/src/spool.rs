@@ -35,8 +35,8 @@ use self::{
 use crate::outbox::{Lost, Outbox};
 
 /// How long a frame waits for its acknowledgement before it is written though a stream stands:
-/// twice as long as an aggregator holds an acknowledgement back. So long may a cut network go
-/// unnoticed, and a killed agent lose what came since.
+/// twice as long as aggregators of earlier days held an acknowledgement back. So long may a cut
+/// network go unnoticed, and a killed agent lose what came since.
 pub const SPILL_AFTER: Duration = Duration::from_secs(10);
 
 /// How often what was written is made to survive a power loss, and so what one may cost. An

@@ -168,20 +168,14 @@ impl Talk {
                 self.ended = true;
                 return Some(Err(status));
             }
-            let message = match self.pending.wait(self.session.elapsed()) {
+            let message = match self.pending.position() {
                 // There is room again once the disk has taken something.
                 None if self.session.is_missing() => tokio::select! {
                     message = self.inbound.message() => message,
                     Ok(()) = self.durable.changed() => continue,
                 },
                 None => self.inbound.message().await,
-                Some(wait) if !wait.is_zero() && !self.pending.is_full() => {
-                    match timeout(wait, self.inbound.message()).await {
-                        Ok(message) => message,
-                        Err(_) => continue,
-                    }
-                }
-                Some(_) if self.is_durable() => {
+                Some(position) if position <= *self.durable.borrow() => {
                     if self.pending.is_full() {
                         return self.acknowledge().await;
                     }
@@ -215,7 +209,7 @@ impl Talk {
                 Ok(Reply::Welcome(welcome, position)) => {
                     return Some(Ok(self.welcome(welcome, position).await));
                 }
-                Ok(Reply::Counted(frame)) => self.session.wait_for_more(&mut self.pending, frame),
+                Ok(Reply::Counted(frame)) => self.pending.add(frame),
                 Err(status) => {
                     self.ended = true;
                     return Some(Err(status));
@@ -223,10 +217,6 @@ impl Talk {
             }
         }
         self.acknowledge().await
-    }
-
-    fn is_durable(&self) -> bool {
-        self.pending.position() <= *self.durable.borrow()
     }
 
     /// Says what need not be sent again, which is what is durable.
@@ -241,7 +231,7 @@ impl Talk {
 
     /// Acknowledges what is pending, once it is durable.
     async fn acknowledge(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
-        let position = self.pending.position();
+        let position = self.pending.position()?;
         let sequence = self.pending.take()?;
         let durable = self.durable.wait_for(|durable| position <= *durable);
         timeout(DURABLE_WAIT, durable).await.ok()?.ok()?;

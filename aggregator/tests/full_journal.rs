@@ -1,23 +1,27 @@
-//! Over real gRPC: frames that could not be recorded are asked for again as soon as they can be,
-//! though their agent says nothing more before it hears of them.
+//! Over real gRPC: a frame is acknowledged as soon as it is durable and not before; frames that
+//! could not be recorded are asked for again as soon as they can be, though their agent says nothing
+//! more before it hears of them.
 #![allow(clippy::unwrap_used, reason = "a test that breaks here has found something")]
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use tally_aggregator::{
     admission::Rules,
     clock::{Clock, Now},
     history::disk::simulated::SimulatedDisk,
     ingest::IngestService,
-    journal::{Committer, Journal, Position, Span, segment::SegmentNumber},
+    journal::{Committer, Journal, Position, Span, WAITING_MOST, segment::SegmentNumber},
     model::Model,
     self_metrics::SelfMetrics,
 };
 use tally_proto::{
     columns::{Builder, pack_key},
     declaration::{ColumnNumber, Declared, EntityDeclaration, EntityNumber},
-    encode,
-    message::{AgentMessage, BootId, Declarations, Hello, PackedFrame, Run, Sequence},
+    decode, encode,
+    message::{
+        AgentMessage, AggregatorMessage, BootId, Declarations, Hello, PackedFrame, Run, Sequence,
+    },
     name::NodeName,
     tick::{Resolution, Tick},
     wire::{self, ingest_client::IngestClient, ingest_server::IngestServer},
@@ -26,6 +30,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     task::yield_now,
+    time::timeout,
 };
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::sync::CancellationToken;
@@ -39,8 +44,12 @@ const SPAN: Span = Span {
     bytes: 1 << 20,
 };
 
+fn every_second() -> Resolution {
+    Resolution::from_seconds(1).unwrap()
+}
+
 async fn serve(journal: Arc<Journal>, durable: watch::Receiver<Position>) -> (String, SelfMetrics) {
-    let resolution = Resolution::DEFAULT;
+    let resolution = every_second();
     let model = Arc::new(Model::new(resolution, 900_000));
     let metrics = SelfMetrics::default();
     let rules = Rules { resolution, clock_skew_ms: 60_000, entities_per_node: 10 };
@@ -60,7 +69,7 @@ fn hello(name: &str) -> AgentMessage {
         node: NodeName::parse(name).unwrap(),
         boot: BootId([7; 16]),
         run: Run(1),
-        resolution: Resolution::DEFAULT,
+        resolution: every_second(),
         agent_version: "test".to_owned(),
     })
 }
@@ -79,7 +88,7 @@ fn frame(sequence: u64) -> AgentMessage {
     builder.set(EntityNumber(0), ColumnNumber::READ_OFFSET, 100);
     let mut columns = Vec::new();
     pack_key(builder.finish(), &mut columns);
-    let tick = Tick(NOW.0 - 150 + 15 * sequence);
+    let tick = Tick(NOW.0 - 3 + sequence);
     AgentMessage::Frame(PackedFrame { sequence: Sequence(sequence), tick, columns: columns.into() })
 }
 
@@ -104,6 +113,28 @@ async fn end(answers: &mut Streaming<wire::AggregatorMessage>) -> Status {
             Ok(answer) => assert!(answer.is_some(), "the stream ends with a reason"),
             Err(status) => return status,
         }
+    }
+}
+
+#[tokio::test]
+async fn each_frame_is_acknowledged_as_soon_as_it_is_durable() {
+    let journal = Arc::new(Journal::new(SegmentNumber(1), WAITING_MOST));
+    let disk = Arc::new(SimulatedDisk::default());
+    let mut committer = Committer::new(disk, Arc::clone(&journal), SPAN);
+    let (announce, durable) = watch::channel(Position::default());
+    let (url, metrics) = serve(journal, durable).await;
+    let (sender, mut answers) = connect(&url, vec![hello("a"), node()]).await;
+    for sequence in 1..=3 {
+        sender.send(encode::agent_message(frame(sequence))).await.unwrap();
+        while metrics.frames_received.get() < sequence {
+            yield_now().await;
+        }
+        assert!(answers.message().now_or_never().is_none(), "{sequence} is not durable");
+        announce.send_replace(committer.commit(Duration::ZERO).unwrap().durable);
+        // The next frame need not come for it.
+        let answer = timeout(Duration::from_secs(2), answers.message()).await.expect("an answer");
+        let answer = decode::aggregator_message(answer.unwrap().unwrap()).unwrap();
+        assert!(matches!(answer, AggregatorMessage::Ack(Sequence(said)) if said == sequence));
     }
 }
 

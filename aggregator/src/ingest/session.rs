@@ -1,6 +1,6 @@
 //! One stream, message by message: hello, then declarations and frames.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tally_proto::{
@@ -11,10 +11,8 @@ use tally_proto::{
 };
 use tonic::{Code, Status};
 
-use super::{Shared, pending::Pending, record::Record, status::Refused};
-use crate::{
-    admission::Refusal, clock::Now, journal::Position, model::node::NodeSlot, self_metrics,
-};
+use super::{Shared, record::Record, status::Refused};
+use crate::{admission::Refusal, journal::Position, model::node::NodeSlot, self_metrics};
 
 /// What a message is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +32,6 @@ pub(super) enum Reply {
 pub(super) struct Taken {
     /// Its place in its run.
     pub(super) sequence: Sequence,
-    /// Its time.
-    pub(super) tick: Tick,
     /// Where its record ends.
     pub(super) position: Position,
 }
@@ -122,10 +118,10 @@ impl Session {
             }
             (AgentMessage::Frame(frame), Some(speaker)) => {
                 let position = speaker.frame(&frame)?;
-                let PackedFrame { sequence, tick, columns } = frame;
+                let PackedFrame { sequence, tick: _, columns } = frame;
                 speaker.held = columns;
                 Ok(position.map_or(Reply::Unrecorded, |position| {
-                    Reply::Counted(Taken { sequence, tick, position })
+                    Reply::Counted(Taken { sequence, position })
                 }))
             }
         }
@@ -137,17 +133,6 @@ impl Session {
             let reason = self_metrics::Refusal { reason: "undecodable" };
             self.shared.metrics.streams_refused.get_or_create(&reason).inc();
         }
-    }
-
-    /// Time on the clock by which acknowledgements are due.
-    pub(super) fn elapsed(&self) -> Duration {
-        self.shared.clock.elapsed()
-    }
-
-    /// Lets a frame that was just taken wait for its acknowledgement.
-    pub(super) fn wait_for_more(&self, pending: &mut Pending, frame: Taken) {
-        let Now { unix, elapsed } = self.shared.clock.read();
-        pending.add(frame, self.shared.rules.resolution, unix, elapsed);
     }
 
     /// Counts an acknowledgement that is being sent.

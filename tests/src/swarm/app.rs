@@ -165,7 +165,7 @@ impl Swarm<'_> {
         report.memory = course.parts();
         report.asked = self.ask(&mut crews).await?;
         crews.stop().await?;
-        // Only now all acknowledgements are here: one may stand for the frames of several ticks.
+        // Only now all acknowledgements are here: those of the last tick came after it.
         let resolution_s = self.shape.resolution_s;
         let expected = u64::from(self.shape.nodes) * self.arguments.ticks;
         report.judge(parts.punctuality.verdict(resolution_s, Some(expected)));

@@ -13,9 +13,6 @@ use tally_proto::tick::UnixMs;
 
 use super::{histogram::Histogram, quantiles::Quantiles};
 
-/// How long the aggregator may let an acknowledgement wait for the frames of the next ticks.
-const ACK_WAIT_MS: f64 = 5_000.0;
-
 /// How the frames of one part of a run were sent.
 #[derive(Debug, Default)]
 pub struct Punctuality {
@@ -89,7 +86,7 @@ impl Punctuality {
         let half_ms = f64::from(resolution_s) * 500.0;
         let in_time = late.as_ref().is_some_and(|late| late.p99_ms <= half_ms);
         let kept_up = in_time && ticks_missed == 0 && frames_unsent == 0;
-        let heard_ms = ACK_WAIT_MS + f64::from(resolution_s) * 1000.0;
+        let heard_ms = f64::from(resolution_s) * 1000.0;
         let heard_in_time = acknowledged.as_ref().is_none_or(|after| after.p99_ms <= heard_ms);
         Verdict {
             kept_up,
@@ -109,8 +106,8 @@ impl Punctuality {
 pub struct Verdict {
     /// Every tick was played, and 99 of 100 frames left within half the resolution.
     pub kept_up: bool,
-    /// And the aggregator acknowledged every frame, 99 of 100 as soon as it acknowledges frames of
-    /// an agent that keeps up: it kept up too.
+    /// And the aggregator acknowledged every frame, 99 of 100 within the resolution: it kept up
+    /// too.
     pub sustained: bool,
     /// Ticks of a node for which nothing was sent, because the next was due already.
     pub ticks_missed: u64,
@@ -168,7 +165,7 @@ mod tests {
         assert!(sustained());
         let third = Due::new(UnixMs(0), &counted);
         third.sent(Duration::ZERO);
-        third.acknowledged(Duration::from_millis(6_100));
-        assert!(!sustained(), "an acknowledgement that is later than any may be");
+        third.acknowledged(Duration::from_millis(1_100));
+        assert!(!sustained(), "an acknowledgement that came after the next frame");
     }
 }
