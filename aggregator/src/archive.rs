@@ -8,12 +8,14 @@
 //! kept     what history has already of the same time
 //! earlier  what a stream goes on from when the journal does not say
 //! totals   parts of sums, added to what history has -> rows of namespaces and the cluster
+//! by_node  where a segment has the records of each node
 //! seal     a segment -> files of history
 //! refill   segments -> the live model
 //! upkeep   what is sealed when, merged, dropped
 //! status   what people are told of it
 //! ```
 
+mod by_node;
 mod earlier;
 pub mod kept;
 pub mod packed;

@@ -10,13 +10,14 @@ use tally_proto::{
     tick::Tick,
 };
 
+use super::by_node::{NodeRecords, by_node};
 use crate::{
     history::disk::Disk,
     inventory::Inventory,
     journal::{
         Closed,
         entry::{self, Entry, EntryReader, StreamNumber},
-        segment::{self, ReadUp, SegmentError, SegmentName},
+        segment::{Located, Segment, SegmentError, SegmentName},
     },
     model::{Model, node::NodeSlot},
 };
@@ -52,47 +53,65 @@ impl Part {
     }
 }
 
-/// Gives the frames of a segment to the model. Segments come in the order of their numbers.
+/// Gives the frames of a segment to the model, one node after the other. Segments come in the order of
+/// their numbers.
 pub fn refill(
     disk: &dyn Disk,
     name: SegmentName,
     model: &Model,
     part: Part,
 ) -> Result<Refilled, SegmentError> {
+    let (nodes, read) = by_node(disk, name, |node| part.has(node))?;
+    let segment = Segment::open(disk, name)?;
+    let (mut ticks, mut frames) = (Ticks::default(), 0);
+    // No tick is complete before all nodes are through.
+    model.cluster().progress.join();
+    let replayed = nodes.iter().try_for_each(|NodeRecords { records, .. }| {
+        replay(&segment, records, (model, part.until), |tick| {
+            ticks.add(tick);
+            frames += 1;
+        })
+    });
+    model.cluster().progress.leave();
+    replayed?;
+    let holds = Closed { number: name.number, ticks: ticks.0, bytes: read.bytes };
+    Ok(Refilled { holds, frames, end: read.end })
+}
+
+/// Gives the frames of a node to the model, and says the tick of each that it has now.
+fn replay(
+    segment: &Segment,
+    records: &[Located],
+    (model, until): (&Model, Tick),
+    mut taken: impl FnMut(Tick),
+) -> Result<(), SegmentError> {
     let mut streams: HashMap<StreamNumber, Replayed> = HashMap::new();
     let mut entries = EntryReader::default();
-    let mut ticks = Ticks::default();
-    let mut frames = 0;
-    let ReadUp { end, bytes, .. } = segment::payloads(disk, name, |_, payload| {
-        let Some((number, hello)) = entry::beginning(&payload) else { return };
+    for located in records {
+        let payload = segment.payload(*located)?;
+        let Some((number, hello)) = entry::beginning(&payload) else { continue };
         if let Some(hello) = hello {
-            if part.has(&hello.node) {
-                let new = || Replayed::new(model.node(&hello.node), hello.run);
-                streams.entry(number).or_insert_with(new).begin(&hello);
-            }
-            return;
+            let new = || Replayed::new(model.node(&hello.node), hello.run);
+            streams.entry(number).or_insert_with(new).begin(&hello);
+            continue;
         }
         let stream = streams.get_mut(&number).filter(|stream| !stream.is_broken);
-        let Some(stream) = stream else { return };
+        let Some(stream) = stream else { continue };
         let entry = match entries.next(payload) {
             Ok(Some((_, entry))) => entry,
-            Ok(None) => return,
+            Ok(None) => continue,
             Err(error) => {
                 tracing::debug!(%error, "an entry of the journal makes no sense");
                 stream.is_broken = true;
-                return;
+                continue;
             }
         };
-        if let Some(tick) = stream.take(model, entry, part.until) {
-            ticks.add(tick);
-            frames += 1;
-        }
-    })?;
+        stream.take(model, entry, until).into_iter().for_each(&mut taken);
+    }
     for stream in streams.into_values() {
         model.end_stream(&stream.node, stream.turn);
     }
-    let holds = Closed { number: name.number, ticks: ticks.0, bytes };
-    Ok(Refilled { holds, frames, end })
+    Ok(())
 }
 
 /// The oldest and the newest of some ticks.

@@ -5,14 +5,12 @@
 //! done. Nodes are unpacked one after the other and the rows of a part kept packed, so what it takes
 //! does not grow with the number of nodes. Sums of namespaces and the cluster are in the last part.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use tally_proto::{name::NodeName, record::End, tick::Resolution};
+use tally_proto::{record::End, tick::Resolution};
 
 use super::{
+    by_node::{NodeRecords, by_node},
     kept::{Kept, Patience},
     packed::PackedRow,
     span::{FrameError, Span},
@@ -28,8 +26,8 @@ use crate::{
         store::Store,
     },
     journal::{
-        entry::{self, Entry, EntryReader, Standing, StreamNumber},
-        segment::{self, Located, Segment, SegmentError, SegmentName, SegmentNumber},
+        entry::{Entry, EntryReader, Standing},
+        segment::{Located, Segment, SegmentError, SegmentName, SegmentNumber},
     },
     model::vocabulary::Vocabulary,
 };
@@ -37,10 +35,6 @@ use crate::{
 /// Bytes of a segment after which a part ends. Its values take two or three bytes each while they
 /// wait, and have taken about one here. In tests parts are small, so that there are several.
 const PART_BYTES: usize = if cfg!(test) { 2 << 10 } else { 64 << 20 };
-
-/// How much more a byte of declarations counts towards that: what lives for one tick takes a kilobyte
-/// while it waits, however few its values, and was declared in some hundred bytes.
-const DECLARED_WEIGHT: usize = 8;
 
 /// Values of one node that are unpacked at once: 256 MB. Only a node beyond all others has more.
 const VALUES_AT_ONCE: usize = if cfg!(test) { 100 } else { 32 << 20 };
@@ -93,7 +87,11 @@ pub fn seal(
     resolution: Resolution,
     patience: Patience,
 ) -> Result<Sealed, SealError> {
-    let mut parts = parts(by_node(&**disk, name)?).into_iter().peekable();
+    let (nodes, read) = by_node(&**disk, name, |_| true)?;
+    if read.end == End::Damaged {
+        tracing::warn!(segment = %name, "the journal is damaged: what follows in the file is lost");
+    }
+    let mut parts = parts(nodes).into_iter().peekable();
     let segment = Segment::open(&**disk, name)?;
     let mut kept = Kept::before(store, first_write(name.number), patience);
     let mut collected = Collected::default();
@@ -119,40 +117,6 @@ fn of_day(rows: &[PackedRow], day: Window) -> impl Iterator<Item = Row> + use<'_
         let row = join_rows(rows.iter().map(PackedRow::unpack).collect())?;
         into_cut(row, day.first(), day.last())
     })
-}
-
-/// A node, and where its records are.
-#[derive(Debug)]
-struct NodeRecords {
-    node: NodeName,
-    records: Vec<Located>,
-    /// Bytes that they count for in a part.
-    weight: usize,
-}
-
-/// The records of a segment, by node.
-fn by_node(disk: &dyn Disk, name: SegmentName) -> Result<Vec<NodeRecords>, SegmentError> {
-    let mut nodes: HashMap<StreamNumber, NodeName> = HashMap::new();
-    let mut all: BTreeMap<NodeName, NodeRecords> = BTreeMap::new();
-    let read = segment::payloads(disk, name, |located, payload| {
-        let Some((stream, hello)) = entry::beginning(&payload) else { return };
-        if let Some(hello) = hello {
-            nodes.insert(stream, hello.node);
-        }
-        let Some(node) = nodes.get(&stream) else { return };
-        if !all.contains_key(node) {
-            let none = NodeRecords { node: node.clone(), records: Vec::new(), weight: 0 };
-            all.insert(node.clone(), none);
-        }
-        let Some(of_node) = all.get_mut(node) else { return };
-        of_node.records.push(located);
-        of_node.weight +=
-            payload.len() * if entry::is_said(&payload) { DECLARED_WEIGHT } else { 1 };
-    })?;
-    if read.end == End::Damaged {
-        tracing::warn!(segment = %name, "the journal is damaged: what follows in the file is lost");
-    }
-    Ok(all.into_values().collect())
 }
 
 /// Nodes in parts, by nothing but the bytes of the segment: they come out the same each time.

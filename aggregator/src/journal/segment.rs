@@ -181,12 +181,15 @@ pub fn payloads(
         return Ok(up);
     }
     let mut at = u64::try_from(HEAD_BYTES).unwrap_or(0);
+    let mut buffer = Bytes::new();
     loop {
         let left = usize::try_from(bytes - at).unwrap_or(usize::MAX);
         let length = left.min(READ_BYTES);
-        let mut buffer = vec![0; length];
-        file.read_at(at, &mut buffer).map_err(failed)?;
-        let buffer = Bytes::from(buffer);
+        // The memory of the bytes before, unless somebody holds any of them.
+        let mut filling = buffer.try_into_mut().unwrap_or_default();
+        filling.resize(length, 0);
+        file.read_at(at, &mut filling).map_err(failed)?;
+        buffer = filling.freeze();
         let mut records = Records::new(&buffer);
         while let Some(payload) = records.next() {
             let end = u64::try_from(records.whole_bytes()).unwrap_or(0);
