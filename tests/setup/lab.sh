@@ -59,9 +59,9 @@ apt_install() {
 
 # Points apt at other Debian suites without touching the machine's own configuration.
 # After this, `apt-get download` and `apt-cache` see bullseye, bookworm, trixie and sid, and
-# `apt-get source` sees bookworm.
+# `apt-get source` sees bookworm. With the name of another architecture than this machine's they see its packages too.
 use_other_suites() {
-    local dir=$TALLY_LAB/apt mirror suite
+    local dir=$TALLY_LAB/apt${1:+-$1} mirror suite
     command -v apt-get >/dev/null || skip "no apt-get here"
     # shellcheck disable=SC2016 # apt expands it
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sort -u | sed -n 1p)
@@ -83,6 +83,7 @@ Dir::Cache::pkgcache "$dir/pkgcache.bin";
 Dir::Cache::srcpkgcache "$dir/srcpkgcache.bin";
 APT::Sandbox::User "root";
 CONF
+    [ $# = 0 ] || echo "APT::Architectures {\"$(dpkg --print-architecture)\"; \"$1\"; };" >>"$dir/apt.conf"
     export APT_CONFIG=$dir/apt.conf
     [ -e "$dir/updated" ] || { apt-get update -qq && touch "$dir/updated"; } ||
         skip "the mirror does not offer bullseye, bookworm, trixie and sid"
