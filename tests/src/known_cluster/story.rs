@@ -268,16 +268,19 @@ impl<R: FnMut(Check)> Telling<R> {
     }
 
     async fn the_kubelet_restarts(&mut self) -> anyhow::Result<()> {
-        let began_ms = now_ms();
         let before = self.pods_of(SHOP)?;
+        let pods: Vec<&str> = before.iter().map(String::as_str).collect();
+        let list = format!("namespaces/{SHOP}/pods");
+        // The API server forgets a pod before its containers have ended, and without a kubelet they would not.
+        self.names(&list, &pods, START).await;
+        let began_ms = now_ms();
         self.story.cluster.down(&["kubelet"])?;
         sleep(AWAY).await;
         self.is_going_on("without a kubelet", began_ms).await?;
         self.story.cluster.up(&["kubelet"])?;
         sleep(AWAY).await;
         self.is_going_on("after a kubelet's restart", began_ms).await?;
-        let pods: Vec<&str> = before.iter().map(String::as_str).collect();
-        self.names(&format!("namespaces/{SHOP}/pods"), &pods, TWO_TICKS).await;
+        self.names(&list, &pods, TWO_TICKS).await;
         Ok(())
     }
 
