@@ -180,6 +180,28 @@ impl View {
         })
     }
 
+    /// The eras, the last that came first, each with its last two frames alone: who wants the newest
+    /// values does not look at the others.
+    pub fn ends(&self) -> impl Iterator<Item = EraView<'_>> {
+        let (mut chunks, mut shown) = (self.chunks.as_slice(), None::<&Arc<Era>>);
+        std::iter::from_fn(move || {
+            let is_shown = |chunk: &Arc<Chunk>| {
+                shown.is_some_and(|shown: &Arc<Era>| Arc::ptr_eq(&chunk.era, shown))
+            };
+            let end = chunks.iter().rposition(|chunk| !is_shown(chunk))? + 1;
+            let is_newest = end == self.chunks.len();
+            chunks = chunks.get(..end)?;
+            let last = chunks.last()?;
+            shown = Some(&last.era);
+            // Each chunk has a frame, so two have the last two.
+            let same = |chunk: &&Arc<Chunk>| Arc::ptr_eq(&chunk.era, &last.era);
+            let count = chunks.iter().rev().take(2).take_while(same).count();
+            let mut era = self.era(last, chunks.get(end - count..)?, is_newest);
+            era.frames.drain(..era.frames.len().saturating_sub(2));
+            Some(era)
+        })
+    }
+
     fn era<'a>(&'a self, first: &'a Chunk, chunks: &'a [Arc<Chunk>], last: bool) -> EraView<'a> {
         let mut frames: Vec<&StoredFrame> = Vec::with_capacity(chunks.len() * first.frames.len());
         for (place, chunk) in (1..).zip(chunks) {
@@ -334,7 +356,13 @@ mod tests {
             }
             for (oldest, count, view) in views {
                 let mut found = Vec::new();
+                let mut ends = Vec::new();
                 for era in view.eras() {
+                    let last_two = era.frames.len().saturating_sub(2);
+                    ends.push((
+                        era.frames.iter().skip(last_two).map(|frame| frame.tick).collect::<Vec<_>>(),
+                        era.values(last_two, 1, 0),
+                    ));
                     let columns = [era.values(0, 0, 0), era.values(0, 1, 0)];
                     let frames = era.frames.iter().enumerate();
                     found.extend(frames.map(|(place, frame)| {
@@ -344,6 +372,11 @@ mod tests {
                     prop_assert_eq!(era.newest().values.concat(), last);
                     prop_assert_eq!(era.values(era.frames.len(), 0, 0), Vec::<i64>::new());
                 }
+                let newest_first = view.ends().map(|era| {
+                    (era.frames.iter().map(|frame| frame.tick).collect(), era.values(0, 1, 0))
+                });
+                ends.reverse();
+                prop_assert_eq!(newest_first.collect::<Vec<_>>(), ends);
                 let expected = &stored[..count];
                 prop_assert_eq!(&found, &expected[count - found.len()..]);
                 let in_window = expected.iter().filter(|(tick, _)| oldest <= *tick).count();

@@ -41,14 +41,14 @@ impl<'a> Newest<'a> {
     /// The frame of the tick `newest`, or of a later one that has come since; what `needs` says of
     /// the one before.
     pub(super) fn of(view: &'a View, newest: Tick, needs: Needs<'_>) -> Option<Self> {
-        let eras: Vec<EraView<'a>> = view.eras().collect();
         // Late frames may have come after it, in eras of their own.
         let reaches = |era: &EraView<'_>| era.frames.last().is_some_and(|one| newest <= one.tick);
-        let (era, earlier) = eras.get(..=eras.iter().rposition(reaches)?)?.split_last()?;
+        let mut ends = view.ends();
+        let era = ends.find(reaches)?;
         let (tick, columns) = (era.frames.last()?.tick, era.newest());
         let before = match era.frames.as_slice() {
-            [.., before, _] => Some(Before::last_but_one(era, before.tick, &columns, needs)),
-            _ => earlier.last().and_then(|era| Before::last_of(era, needs)),
+            [.., before, _] => Some(Before::last_but_one(&era, before.tick, &columns, needs)),
+            _ => ends.next().and_then(|era| Before::last_of(&era, needs)),
         };
         Some(Self { schema: era.schema, tick, columns, before })
     }
