@@ -80,6 +80,27 @@ impl Schema {
 
     /// Index of the unlabelled column of a metric in the catalogue.
     pub fn plain_column(&self, id: MetricId) -> Option<usize> {
-        self.column_of(&MetricKey::Known(id), &Labels::none())
+        let [index] = self.plain_columns([id]);
+        index
+    }
+
+    /// Those of several metrics, found in one go.
+    pub fn plain_columns<const COUNT: usize>(
+        &self,
+        ids: [MetricId; COUNT],
+    ) -> [Option<usize>; COUNT] {
+        let mut found = [None; COUNT];
+        for index in 0..self.layout.columns.len() {
+            let Some(meaning) = self.meaning(index) else { continue };
+            let MetricKey::Known(id) = meaning.metric else { continue };
+            if !meaning.labels.is_empty() {
+                continue;
+            }
+            let wanted = ids.iter().zip(&mut found).find(|(wanted, _)| **wanted == id);
+            if let Some((_, place)) = wanted {
+                place.get_or_insert(index);
+            }
+        }
+        found
     }
 }

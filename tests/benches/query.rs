@@ -7,7 +7,7 @@ use tally_aggregator::{
     model::Model,
     query::{
         Queries, TickRange,
-        usage::{Containers, PodScope, PodsAsked, selector::LabelSelector},
+        usage::{Containers, PodScope, PodsAsked, SeenPod, selector::LabelSelector},
     },
 };
 use tally_proto::{
@@ -22,6 +22,10 @@ use tally_tests::swarm::{
     node::Node,
     shape::{NAMESPACES, Shape},
 };
+
+/// The aggregator's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const NODES: u32 = 1000;
 const TICKS: u64 = 17;
@@ -52,10 +56,10 @@ impl Cluster {
 }
 
 /// A full window.
-fn filled(churn_ppm: u64) -> Cluster {
+fn filled(node_count: u32, ticks: u64, churn_ppm: u64) -> Cluster {
     let shape = Shape {
         seed: 1,
-        nodes: NODES,
+        nodes: node_count,
         pods: 30,
         containers: 2,
         free_containers: 4,
@@ -67,20 +71,20 @@ fn filled(churn_ppm: u64) -> Cluster {
     let resolution = Resolution::from_seconds(1).expect("1 s is one");
     let model = Arc::new(Model::new(resolution, 15_000));
     let node = |number| Node::new(shape, number).expect("names are valid");
-    let nodes: Vec<Node> = (0..NODES).map(node).collect();
+    let nodes: Vec<Node> = (0..node_count).map(node).collect();
     for node in &nodes {
         let slot = model.node(&node.name);
         slot.writer().begin_stream(BootId([0; 16]), UnixMs(0), 0).expect("nobody speaks");
     }
     let mut cluster = Cluster { model, nodes, ticks: 0 };
-    (0..TICKS).for_each(|_| cluster.deliver());
+    (0..ticks).for_each(|_| cluster.deliver());
     cluster.model.advance(UnixMs(i64::MAX));
     cluster
 }
 
 /// Every name, when none has changed, when some have, and for the first time.
 fn key_list(criterion: &mut Criterion) {
-    let mut cluster = filled(CHURN_PPM);
+    let mut cluster = filled(NODES, TICKS, CHURN_PPM);
     let model = Arc::clone(&cluster.model);
     let queries = Queries::new(Arc::clone(&model));
     let mut group = criterion.benchmark_group("list of every key");
@@ -96,8 +100,32 @@ fn key_list(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What all pods use, where there are 150,000.
+fn usage_of_many(criterion: &mut Criterion) {
+    const MANY: u32 = 5 * NODES;
+    const FEW_TICKS: u64 = 3;
+    const BYTES_OF_A_POD: usize = 160;
+    const PODS_OF_A_PIECE: usize = 500;
+    let queries = Queries::new(filled(MANY, FEW_TICKS, 0).model);
+    let now = UnixMs(Tick(2_000_000_000 + FEW_TICKS).unix_ms().0);
+    let labels = LabelSelector::default();
+    let (scope, containers) = (PodScope::Cluster, Containers::Measured);
+    let asked = PodsAsked { scope, labels: &labels, chosen: &|_, _| true, containers };
+    assert_eq!(queries.pod_usage(asked, now).len(), 150_000, "every pod has usage");
+    let mut group = criterion.benchmark_group("usage of 150,000 pods");
+    group.bench_function("kept", |bench| bench.iter(|| queries.pod_usage(asked, now)));
+    let write = |seen: &SeenPod<'_, '_>, out: &mut Vec<u8>| {
+        out.extend_from_slice(seen.key.name.as_bytes());
+        out.resize(out.len() + BYTES_OF_A_POD, 0);
+    };
+    group.bench_function("written", |bench| {
+        bench.iter(|| queries.write_pod_usage(asked, now, PODS_OF_A_PIECE, write));
+    });
+    group.finish();
+}
+
 fn query(criterion: &mut Criterion) {
-    let queries = Queries::new(filled(0).model);
+    let queries = Queries::new(filled(NODES, TICKS, 0).model);
     let namespace = names::namespace(0);
     let pod = queries.pods(&namespace).pop().expect("30,000 pods are in 30 namespaces");
     let of_namespace = queries.namespaces().into_iter().find(|name| **name == *namespace);
@@ -159,6 +187,6 @@ fn query(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(3)).sample_size(20);
-    targets = key_list, query
+    targets = key_list, query, usage_of_many
 }
 criterion_main!(benches);

@@ -21,6 +21,9 @@ const REST: usize = 2;
 /// second.
 const AGENTS_MOST: usize = 4;
 
+/// The most threads that work on one long list: a list of 150,000 pods is there in time with two.
+const LISTS_MOST: usize = 4;
+
 /// Threads of their own; dropping this ends what runs on them.
 #[derive(Debug)]
 pub(super) struct Threads(Option<Runtime>);
@@ -35,6 +38,16 @@ impl Threads {
     pub(super) fn for_agents() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Self::start("agents", (cores / 2).clamp(1, AGENTS_MOST))
+    }
+
+    /// For what is worked out on several cores at once, of which all of this process share the same.
+    pub(super) fn for_long_lists() {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(cores.min(LISTS_MOST))
+            .thread_name(|number| format!("lists-{number}"));
+        // Another aggregator in this process has started them.
+        threads.build_global().ok();
     }
 
     fn start(name: &'static str, count: usize) -> io::Result<Self> {

@@ -1,7 +1,7 @@
 //! Where things are: which node, or which nodes one after the other, a pod's frames came from.
 //!
 //! It changes only when something comes or goes; frames do not touch it. Locks are held to copy
-//! pointers and names, never while an answer is worked out or written.
+//! pointers and names, never while an answer is worked out or sent.
 
 use std::{
     collections::BTreeMap,
@@ -72,16 +72,11 @@ impl Namespace {
         pods.values().flat_map(Places::all).map(|place| Arc::clone(&place.node)).collect()
     }
 
-    /// Shows each pod with its places, sorted by name.
-    pub fn for_each_pod(&self, mut see: impl FnMut(&PodName, &[Place])) {
-        super::read(&self.pods).iter().for_each(|(name, places)| see(name, places.all()));
-    }
-
-    /// Names of the pods that a node has delivered since `recent`, sorted.
-    pub fn present_pods(&self, recent: Tick) -> Vec<PodName> {
+    /// Shows the name of each pod that a node has delivered since `recent`, sorted.
+    pub fn for_each_present_pod(&self, recent: Tick, see: impl FnMut(&PodName)) {
         let pods = super::read(&self.pods);
         let present = pods.iter().filter(|(_, places)| places.is_present(recent));
-        present.map(|(name, _)| name.clone()).collect()
+        present.map(|(name, _)| name).for_each(see);
     }
 
     /// Whether it has such a pod.

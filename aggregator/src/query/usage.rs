@@ -6,21 +6,23 @@
 //! whose newest frame is too old to decide by.
 
 mod newest_usage;
+mod order;
 pub mod selector;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cell::OnceCell, sync::Arc};
 
+use rayon::prelude::*;
 use tally_proto::{
     declaration::PodKey,
     name::{ContainerName, NodeName},
     tick::{Tick, UnixMs},
 };
 
-use self::{newest_usage::UsageColumns, selector::LabelSelector};
+use self::{newest_usage::UsageColumns, order::Place, selector::LabelSelector};
 use super::{Queries, newest::Newest};
 use crate::{
-    inventory::{Inventory, PodRecord},
-    model::node::NodeSlot,
+    inventory::Inventory,
+    model::{node::NodeSlot, past::View},
     roster::Pod,
 };
 
@@ -83,9 +85,9 @@ pub struct PodUsage {
 
 /// What a container of a pod uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerUsage {
+pub struct ContainerUsage<N = ContainerName> {
     /// The container.
-    pub name: ContainerName,
+    pub name: N,
     /// The amounts.
     pub usage: Usage,
 }
@@ -118,7 +120,7 @@ pub struct PodsAsked<'a> {
     /// Which of them, by their labels.
     pub labels: &'a LabelSelector,
     /// Which of them, by namespace and name.
-    pub chosen: &'a dyn Fn(&str, &str) -> bool,
+    pub chosen: &'a (dyn Fn(&str, &str) -> bool + Sync),
     /// With which containers.
     pub containers: Containers,
 }
@@ -142,46 +144,41 @@ impl Queries {
 
     /// What pods use, sorted by namespace and name.
     pub fn pod_usage(&self, asked: PodsAsked<'_>, now: UnixMs) -> Vec<PodUsage> {
-        let usable = self.usable_since(now);
-        let nodes = self.nodes_of(asked.scope).into_iter();
-        let nodes = nodes.filter(|node| usable <= node.newest());
-        let of_nodes = nodes.map(|node| {
-            let pods = self.pods_of_node(&node, asked);
-            (node, pods)
-        });
-        match asked.scope {
-            PodScope::Cluster => self.sorted(of_nodes.collect()),
-            _ => sorted(of_nodes.flat_map(|(_, pods)| pods).collect()),
-        }
+        let views = self.views_of(asked.scope, now);
+        let keep = |kept: &mut Vec<Option<PodUsage>>, seen: &SeenPod<'_, '_>| {
+            kept.push(Some(seen.kept()));
+        };
+        let (mut kept, places) = self.in_order(&views, asked, keep);
+        let take = |place: Place<'_>| kept.get_mut(place.node)?.get_mut(place.pod)?.take();
+        places.into_iter().filter_map(take).collect()
     }
 
-    /// The pods of many nodes, each node's sorted, in one list. The directory has the pods of all nodes
-    /// sorted, so nearly each is the next one of its node, and nothing has to be compared with others.
-    fn sorted(&self, of_nodes: Vec<(Arc<NodeSlot>, Vec<PodUsage>)>) -> Vec<PodUsage> {
-        let mut found = Vec::with_capacity(of_nodes.iter().map(|(_, pods)| pods.len()).sum());
-        let mut left: HashMap<*const NodeSlot, _> = of_nodes
-            .into_iter()
-            .map(|(node, pods)| (Arc::as_ptr(&node), pods.into_iter().peekable()))
-            .collect();
-        let directory = self.model.directory();
-        let namespaces = directory.namespaces.iter();
-        let namespaces: Vec<_> =
-            namespaces.map(|(name, of)| (name.clone(), Arc::clone(of))).collect();
-        drop(directory);
-        for (namespace, of) in namespaces {
-            of.for_each_pod(|name, places| {
-                let is_it =
-                    |pod: &PodUsage| pod.key.name == *name && pod.key.namespace == namespace;
-                let of_places = places
-                    .iter()
-                    .filter_map(|place| left.get_mut(&Arc::as_ptr(&place.node))?.next_if(is_it));
-                found.extend(of_places.max_by_key(|pod| pod.interval));
-            });
-        }
-        let in_order = found.len();
-        // What the directory does not have yet, or no longer, and what is behind it.
-        found.extend(left.into_values().flatten());
-        if found.len() == in_order { found } else { sorted(found) }
+    /// The same as `write` appends it, one pod after the other: in pieces of so many pods.
+    pub fn write_pod_usage(
+        &self,
+        asked: PodsAsked<'_>,
+        now: UnixMs,
+        pods_of_a_piece: usize,
+        write: impl Fn(&SeenPod<'_, '_>, &mut Vec<u8>) + Sync,
+    ) -> Vec<Vec<u8>> {
+        let views = self.views_of(asked.scope, now);
+        let (written, places) = self.in_order(&views, asked, |of_node: &mut Written, seen| {
+            write(seen, &mut of_node.bytes);
+            of_node.ends.push(of_node.bytes.len());
+        });
+        let of = |place: &Place<'_>| written.get(place.node)?.of(place.pod);
+        let piece = |places: &[Place<'_>]| {
+            let mut piece = Vec::with_capacity(places.iter().filter_map(of).map(<[u8]>::len).sum());
+            places.iter().filter_map(of).for_each(|bytes| piece.extend_from_slice(bytes));
+            piece
+        };
+        places.par_chunks(pods_of_a_piece).map(piece).collect()
+    }
+
+    fn views_of(&self, scope: PodScope<'_>, now: UnixMs) -> Vec<NodeView> {
+        let usable = self.usable_since(now);
+        let nodes = self.nodes_of(scope).into_iter().filter(|node| usable <= node.newest());
+        nodes.map(|node| NodeView::of(&node)).collect()
     }
 
     /// The tick that a node's newest frame must have reached to be used.
@@ -225,14 +222,15 @@ impl Queries {
         Some(NodeUsage { name: node.name.clone(), labels: own_labels, interval, usage })
     }
 
-    /// Sorted, as the roster is.
-    fn pods_of_node(&self, node: &NodeSlot, asked: PodsAsked<'_>) -> Vec<PodUsage> {
+    /// Shows the pods of a node, sorted as the roster is.
+    fn see_pods<'v>(
+        &self,
+        NodeView { view, tick }: &'v NodeView,
+        asked: PodsAsked<'_>,
+        mut see: impl FnMut(&SeenPod<'v, '_>),
+    ) {
         let PodsAsked { scope, labels, chosen, containers } = asked;
-        // In this order: the view has this tick, or a newer one too.
-        let (tick, view) = (node.newest(), node.view());
-        let Some(newest) = Newest::of(&view, tick, &newest_usage::needs) else {
-            return Vec::new();
-        };
+        let Some(newest) = Newest::of(view, *tick, &newest_usage::needs) else { return };
         let roster = &newest.schema.roster;
         let pods = match scope {
             PodScope::Cluster => &roster.pods,
@@ -241,39 +239,88 @@ impl Queries {
                 roster.pod(namespace, name).map_or(&[][..], std::slice::from_ref)
             }
         };
-        let pods = pods.iter().filter(|pod| chosen(&pod.key.namespace, &pod.key.name));
-        let labelled: Vec<(&Pod, Arc<str>)> = {
-            // Held for the pods of one node only.
-            let inventory = self.model.inventory();
-            let labelled =
-                pods.filter_map(|pod| Some((pod, own_labels(pod, inventory.as_deref())?)));
-            labelled.filter(|(_, own)| labels.matches(own)).collect()
-        };
-        if labelled.is_empty() {
-            return Vec::new();
+        let columns = OnceCell::new();
+        let mut used = Vec::new();
+        // Held for the pods of one node only.
+        let inventory = self.model.inventory();
+        for pod in pods.iter().filter(|pod| chosen(&pod.key.namespace, &pod.key.name)) {
+            let Some(own) = own_labels(pod, inventory.as_deref()) else { continue };
+            if !labels.matches(own.map_or("", |own| own)) {
+                continue;
+            }
+            let columns = columns.get_or_init(|| UsageColumns::of(&newest));
+            if let Some(interval) = columns.usage_of_pod(pod, containers, &mut used) {
+                see(&SeenPod { key: &pod.key, labels: own, interval, containers: &used });
+            }
         }
-        let columns = UsageColumns::of(&newest);
-        let pods = labelled.into_iter().filter_map(|(pod, labels)| {
-            let (interval, containers) = columns.usage_of_pod(pod, containers)?;
-            Some(PodUsage { key: pod.key.clone(), labels, interval, containers })
-        });
-        pods.collect()
     }
 }
 
-/// A pod that moved may still be on its old node: the one that was read last is it.
-fn sorted(mut found: Vec<PodUsage>) -> Vec<PodUsage> {
-    found.sort_by(|one, other| one.key.cmp(&other.key).then(other.interval.cmp(&one.interval)));
-    found.dedup_by(|one, other| one.key == other.key);
-    found
+/// A node at one moment.
+struct NodeView {
+    view: View,
+    tick: Tick,
 }
 
-/// A pod's labels as they are now; `None` when the API server knew the pod and has it no longer.
-fn own_labels(pod: &Pod, now: Option<&Inventory>) -> Option<Arc<str>> {
-    let labels = |known: &Arc<PodRecord>| Arc::clone(&known.own_labels);
+impl NodeView {
+    fn of(node: &NodeSlot) -> Self {
+        // In this order: the view has this tick, or a newer one too.
+        let tick = node.newest();
+        Self { view: node.view(), tick }
+    }
+}
+
+/// Pods of one node as they were written.
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Written {
+    fn of(&self, pod: usize) -> Option<&[u8]> {
+        let begin = pod.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before))?;
+        self.bytes.get(*begin..*self.ends.get(pod)?)
+    }
+}
+
+/// What a pod uses, while the numbers of its node are at hand.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenPod<'v, 'a> {
+    /// The pod.
+    pub key: &'v PodKey,
+    /// Its labels as in [`PodUsage`], where they are known.
+    pub labels: Option<&'a Arc<str>>,
+    /// Of its containers' times the earliest.
+    pub interval: Interval,
+    /// Its containers, in the order of [`PodUsage`].
+    pub containers: &'a [ContainerUsage<&'v ContainerName>],
+}
+
+impl SeenPod<'_, '_> {
+    fn kept(&self) -> PodUsage {
+        let kept = |one: &ContainerUsage<&ContainerName>| ContainerUsage {
+            name: one.name.clone(),
+            usage: one.usage,
+        };
+        PodUsage {
+            key: self.key.clone(),
+            labels: self.labels.cloned().unwrap_or_default(),
+            interval: self.interval,
+            containers: self.containers.iter().map(kept).collect(),
+        }
+    }
+}
+
+/// A pod's labels as they are now, if any are known; `None` when the API server knew the pod and has it
+/// no longer.
+fn own_labels<'a>(pod: &'a Pod, now: Option<&'a Inventory>) -> Option<Option<&'a Arc<str>>> {
     match (now, &pod.record) {
-        (Some(inventory), Some(_)) => inventory.pod_of_uid(&pod.uid).map(labels),
-        (_, known) => Some(known.as_ref().map(labels).unwrap_or_default()),
+        (Some(inventory), Some(_)) => {
+            inventory.pod_of_uid(&pod.uid).map(|known| Some(&known.own_labels))
+        }
+        (_, known) => Some(known.as_ref().map(|known| &known.own_labels)),
     }
 }
 

@@ -198,6 +198,14 @@ async fn make(
             Dialect::Kubernetes => Containers::Measured,
             Dialect::Heapster => Containers::Specified,
         };
+        if subjects.is_list()
+            && let Some(scope) = subjects.pods()
+        {
+            let Chosen { labels, fields } = &chosen;
+            let chosen = &|namespace: &str, name: &str| fields.matches(namespace, name);
+            let pods = PodsAsked { scope, labels, chosen, containers };
+            return Made::List(List::of_pods(&queries, pods, now, asked));
+        }
         let objects = find(&queries, &subjects, (&chosen, containers), now);
         if subjects.is_list() {
             Made::List(List::new(objects, asked))
@@ -226,22 +234,17 @@ fn find(
     now: UnixMs,
 ) -> Objects {
     let Chosen { labels, fields } = chosen;
-    let pods = |scope| {
-        let named = |namespace: &str, name: &str| fields.matches(namespace, name);
-        let asked = PodsAsked { scope, labels, chosen: &named, containers };
-        Objects::Pods(queries.pod_usage(asked, now))
-    };
-    match subjects {
-        Subjects::Nodes => {
-            let mut nodes = queries.node_usage(None, labels, now);
-            nodes.retain(|node| fields.matches("", &node.name));
-            Objects::Nodes(nodes)
-        }
-        Subjects::Node(name) => Objects::Nodes(queries.node_usage(Some(name), labels, now)),
-        Subjects::Pods => pods(PodScope::Cluster),
-        Subjects::PodsOf(namespace) => pods(PodScope::Namespace(namespace)),
-        Subjects::Pod(namespace, name) => pods(PodScope::One(namespace, name)),
+    if let Some(scope) = subjects.pods() {
+        let chosen = &|namespace: &str, name: &str| fields.matches(namespace, name);
+        let asked = PodsAsked { scope, labels, chosen, containers };
+        return Objects::Pods(queries.pod_usage(asked, now));
     }
+    if let Subjects::Node(name) = subjects {
+        return Objects::Nodes(queries.node_usage(Some(name), labels, now));
+    }
+    let mut nodes = queries.node_usage(None, labels, now);
+    nodes.retain(|node| fields.matches("", &node.name));
+    Objects::Nodes(nodes)
 }
 
 impl Chosen {
@@ -257,6 +260,16 @@ impl Chosen {
 }
 
 impl Subjects {
+    /// Which pods, where it is pods.
+    fn pods(&self) -> Option<PodScope<'_>> {
+        match self {
+            Self::Pods => Some(PodScope::Cluster),
+            Self::PodsOf(namespace) => Some(PodScope::Namespace(namespace)),
+            Self::Pod(namespace, name) => Some(PodScope::One(namespace, name)),
+            Self::Nodes | Self::Node(_) => None,
+        }
+    }
+
     fn is_list(&self) -> bool {
         !matches!(self, Self::Node(_) | Self::Pod(..))
     }

@@ -3,6 +3,7 @@
 use tally_proto::{
     catalogue,
     declaration::{ColumnNumber, EntityNumber},
+    name::ContainerName,
     rate,
 };
 
@@ -38,16 +39,14 @@ pub(super) struct UsageColumns<'a> {
 
 impl<'a> UsageColumns<'a> {
     pub(super) fn of(newest: &'a Newest<'a>) -> Self {
-        let column = |id| newest.schema.plain_column(id);
-        let cpu = column(catalogue::CPU_USAGE);
-        Self {
-            newest,
-            cpu,
-            readings: cpu.map(|index| newest.readings(index)).unwrap_or_default(),
-            memory: column(catalogue::MEMORY_WORKING_SET),
-            swap: column(catalogue::MEMORY_SWAP),
-            ephemeral_storage: column(catalogue::EPHEMERAL_STORAGE_USAGE),
-        }
+        let [cpu, memory, swap, ephemeral_storage] = newest.schema.plain_columns([
+            catalogue::CPU_USAGE,
+            catalogue::MEMORY_WORKING_SET,
+            catalogue::MEMORY_SWAP,
+            catalogue::EPHEMERAL_STORAGE_USAGE,
+        ]);
+        let readings = cpu.map(|index| newest.readings(index)).unwrap_or_default();
+        Self { newest, cpu, readings, memory, swap, ephemeral_storage }
     }
 
     /// What a row uses; `None` without a rate of CPU or without memory.
@@ -66,30 +65,32 @@ impl<'a> UsageColumns<'a> {
         Some((Interval { end: now.at(), tick: now.tick, length_us }, usage))
     }
 
-    /// What the containers of a pod use, and the earliest of their times; `None` without any, or
-    /// without all where all that are specified are wanted.
-    pub(super) fn usage_of_pod(
+    /// What the containers of a pod use, instead of what `used` holds, and the earliest of their times;
+    /// `None` without any, or without all where all that are specified are wanted.
+    pub(super) fn usage_of_pod<'p>(
         &self,
-        pod: &Pod,
+        pod: &'p Pod,
         which: Containers,
-    ) -> Option<(Interval, Box<[ContainerUsage]>)> {
+        used: &mut Vec<ContainerUsage<&'p ContainerName>>,
+    ) -> Option<Interval> {
         let place = |container: &PodContainer| container.record.unwrap_or(u32::MAX);
+        used.clear();
         if pod.containers.is_sorted_by_key(place) {
-            return self.usage_of_containers(pod, pod.containers.iter(), which);
+            return self.usage_of_containers(pod, pod.containers.iter(), which, used);
         }
         let mut ordered: Vec<&PodContainer> = pod.containers.iter().collect();
         // Stable, so that those without a place stay sorted by name.
         ordered.sort_by_key(|container| place(container));
-        self.usage_of_containers(pod, ordered.into_iter(), which)
+        self.usage_of_containers(pod, ordered.into_iter(), which, used)
     }
 
     fn usage_of_containers<'p>(
         &self,
         pod: &Pod,
-        containers: impl ExactSizeIterator<Item = &'p PodContainer>,
+        containers: impl Iterator<Item = &'p PodContainer>,
         which: Containers,
-    ) -> Option<(Interval, Box<[ContainerUsage]>)> {
-        let mut found = Vec::with_capacity(containers.len());
+        used: &mut Vec<ContainerUsage<&'p ContainerName>>,
+    ) -> Option<Interval> {
         let mut earliest: Option<Interval> = None;
         for container in containers {
             let specified = container.record.is_some() || pod.record.is_none();
@@ -99,13 +100,13 @@ impl<'a> UsageColumns<'a> {
             match container.row.and_then(|row| self.usage(row)) {
                 Some((interval, usage)) => {
                     earliest = Some(earliest.map_or(interval, |earliest| earliest.min(interval)));
-                    found.push(ContainerUsage { name: container.name.clone(), usage });
+                    used.push(ContainerUsage { name: &container.name, usage });
                 }
                 None if which == Containers::Specified => return None,
                 None => (),
             }
         }
-        Some((earliest?, found.into()))
+        earliest
     }
 
     /// Nothing can use less than nothing.

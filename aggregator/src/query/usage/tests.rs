@@ -1,5 +1,3 @@
-use tally_proto::name::{NamespaceName, PodName};
-
 use super::{
     fixture::{Container, NEWEST, NOW, Pod, add, cluster, deliver, model, steady},
     *,
@@ -12,7 +10,22 @@ fn all() -> LabelSelector {
 /// What all pods of a scope use that a selector matches.
 fn usage(queries: &Queries, scope: PodScope<'_>, labels: &LabelSelector) -> Vec<PodUsage> {
     let containers = Containers::Measured;
-    queries.pod_usage(PodsAsked { scope, labels, chosen: &|_, _| true, containers }, NOW)
+    ask(queries, PodsAsked { scope, labels, chosen: &|_, _| true, containers })
+}
+
+/// What pods use, whether it is kept or written.
+fn ask(queries: &Queries, asked: PodsAsked<'_>) -> Vec<PodUsage> {
+    const OF_A_PIECE: usize = 2;
+    let kept = queries.pod_usage(asked, NOW);
+    let write = |seen: &SeenPod<'_, '_>, out: &mut Vec<u8>| {
+        out.extend_from_slice(format!("{:?}\n", seen.kept()).as_bytes());
+    };
+    let written = queries.write_pod_usage(asked, NOW, OF_A_PIECE, write);
+    let lines = |pods: &[PodUsage]| pods.iter().map(|pod| format!("{pod:?}\n")).collect::<String>();
+    let expected: Vec<Vec<u8>> =
+        kept.chunks(OF_A_PIECE).map(|pods| lines(pods).into_bytes()).collect();
+    assert!(written == expected, "{kept:?}");
+    kept
 }
 
 /// Pods as `namespace/name`.
@@ -44,7 +57,7 @@ fn labels_and_names_choose() {
     let chosen = |_: &str, name: &str| name != "web-1";
     let (scope, labels) = (PodScope::Cluster, &all());
     let asked = PodsAsked { scope, labels, chosen: &chosen, containers: Containers::Measured };
-    let found = queries.pod_usage(asked, NOW);
+    let found = ask(&queries, asked);
     assert_eq!(names(&found), ["batch/job", "shop/web-2"]);
     let zone = LabelSelector::parse("zone=a").unwrap();
     let nodes = queries.node_usage(None, &zone, NOW);
@@ -181,7 +194,7 @@ fn containers_are_in_the_order_of_the_specification_and_may_all_have_to_be_there
     let found = |containers| {
         let (scope, labels) = (PodScope::Cluster, &all());
         let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
-        let pods = queries.pod_usage(asked, NOW).into_iter();
+        let pods = ask(&queries, asked).into_iter();
         let of = |pod: PodUsage| {
             let names = pod.containers.iter().map(|one| one.name.to_string());
             format!("{}: {}", pod.key.name, names.collect::<Vec<_>>().join(" "))
@@ -209,31 +222,6 @@ fn pods_of_many_nodes_are_in_order() {
     let (scope, labels) = (PodScope::Cluster, &all());
     let containers = Containers::Measured;
     let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers };
-    let found = names(&queries.pod_usage(asked, NOW));
+    let found = names(&ask(&queries, asked));
     assert!(found.is_sorted() && found.len() == 60, "{found:?}");
-}
-
-#[test]
-fn pods_that_the_directory_does_not_have_are_in_order_too() {
-    let queries = cluster();
-    let (scope, labels) = (PodScope::Cluster, &all());
-    let asked = PodsAsked { scope, labels, chosen: &|_, _| true, containers: Containers::Measured };
-    let nodes = queries.nodes_of(scope).into_iter();
-    let of_nodes = nodes.map(|node| {
-        let mut pods = queries.pods_of_node(&node, asked);
-        let known = pods[0].clone();
-        let others = [("a", "b"), ("shop", "web-15"), ("zoo", "z")];
-        pods.extend(others.map(|(namespace, name)| PodUsage {
-            key: PodKey {
-                namespace: NamespaceName::parse(namespace).unwrap(),
-                name: PodName::parse(name).unwrap(),
-            },
-            ..known.clone()
-        }));
-        pods.sort_by(|one, other| one.key.cmp(&other.key));
-        (node, pods)
-    });
-    let found = queries.sorted(of_nodes.collect());
-    let expected = ["a/b", "batch/job", "shop/web-1", "shop/web-15", "shop/web-2", "zoo/z"];
-    assert_eq!(names(&found), expected);
 }

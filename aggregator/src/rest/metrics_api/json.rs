@@ -75,12 +75,12 @@ impl Writer {
         out.push(b'"');
         match object.amounts {
             Amounts::Whole(usage) => self.push_usage(usage, out),
-            Amounts::Containers(containers) => {
+            of_pod => {
                 out.extend_from_slice(b",\"containers\":[");
-                for (place, container) in containers.iter().enumerate() {
+                for (place, (name, usage)) in of_pod.containers().enumerate() {
                     out.extend_from_slice(if place == 0 { b"{\"name\":" } else { b",{\"name\":" });
-                    push_text(&container.name, out);
-                    self.push_usage(&container.usage, out);
+                    push_text(name, out);
+                    self.push_usage(usage, out);
                     out.push(b'}');
                 }
                 out.push(b']');

@@ -7,6 +7,7 @@ use std::io;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
+use tally_proto::tick::UnixMs;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -21,6 +22,7 @@ use super::{
     table::{Include, Table},
     yaml,
 };
+use crate::query::{Queries, usage::PodsAsked};
 
 /// Items of a piece: some 200 KB, made in half a millisecond. What has no more is one answer with
 /// its length.
@@ -80,9 +82,31 @@ impl List {
     /// A list of `objects`; with protobuf it takes as long as all pieces.
     pub(super) fn new(objects: Objects, asked: Asked) -> Self {
         match asked.form.encoding {
-            Encoding::Protobuf => Self::Made(Pieces::new(protobuf_pieces(&objects, asked))),
+            Encoding::Protobuf => Self::protobuf(protobuf_items(&objects, asked), asked),
             _ => Self::Unmade(Box::new(Unmade::new(objects, asked))),
         }
+    }
+
+    /// A list of what pods use. What is asked for most, by autoscalers and `kubectl top`, is in protobuf:
+    /// that is written as it is found.
+    pub(super) fn of_pods(
+        queries: &Queries,
+        pods: PodsAsked<'_>,
+        now: UnixMs,
+        asked: Asked,
+    ) -> Self {
+        if asked.form.encoding != Encoding::Protobuf {
+            return Self::new(Objects::Pods(queries.pod_usage(pods, now)), asked);
+        }
+        let writer = protobuf::Writer::new(asked.created_s);
+        let items = queries.write_pod_usage(pods, now, ITEMS_OF_A_PIECE, |seen, out| {
+            writer.push_item(&seen.into(), out);
+        });
+        Self::protobuf(items, asked)
+    }
+
+    fn protobuf(items: Vec<Vec<u8>>, asked: Asked) -> Self {
+        Self::Made(Pieces::new(protobuf_list(items, asked)))
     }
 
     /// About how many bytes of memory it takes.
@@ -116,25 +140,20 @@ impl Iterator for Unmade {
     }
 }
 
-/// All of a list in protobuf.
-fn protobuf_pieces(objects: &Objects, asked: Asked) -> Vec<Bytes> {
-    let writer = protobuf::Writer::new(asked.created_s);
+/// All items in protobuf.
+fn protobuf_items(objects: &Objects, asked: Asked) -> Vec<Vec<u8>> {
+    let (writer, mut items) = (protobuf::Writer::new(asked.created_s), Vec::new());
+    objects.iter().for_each(|object| writer.push_item(&object, &mut items));
+    vec![items]
+}
+
+/// A list in protobuf, of items that are written already.
+fn protobuf_list(items: Vec<Vec<u8>>, asked: Asked) -> Vec<Bytes> {
     let (api_version, kind) = asked.of;
-    let (mut pieces, mut longest) = (vec![Bytes::new()], 0);
-    for first in (0..objects.len()).step_by(ITEMS_OF_A_PIECE) {
-        let mut piece = Vec::with_capacity(longest);
-        let items = (first..first + ITEMS_OF_A_PIECE).map_while(|index| objects.get(index));
-        items.for_each(|object| writer.push_item(&object, &mut piece));
-        longest = longest.max(piece.len());
-        pieces.push(piece.into());
-    }
-    let length = pieces.iter().map(Bytes::len).sum();
+    let length = items.iter().map(Vec::len).sum();
     let head = protobuf::list_head(api_version, &format!("{kind}List"), length);
-    if let Some(first) = pieces.first_mut() {
-        *first = head.into();
-    }
-    pieces.push(protobuf::list_end().into());
-    pieces
+    let all = std::iter::once(head).chain(items).chain([protobuf::list_end()]);
+    all.map(Bytes::from).collect()
 }
 
 impl Unmade {

@@ -4,7 +4,9 @@ use super::{
     quantity::{Unit, push_bytes, push_decimal},
     route::Subjects,
 };
-use crate::query::usage::{ContainerUsage, Interval, NodeUsage, PodUsage, Usage};
+use tally_proto::name::ContainerName;
+
+use crate::query::usage::{ContainerUsage, Interval, NodeUsage, PodUsage, SeenPod, Usage};
 
 /// Nodes or pods.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(super) struct Object<'a> {
 pub(super) enum Amounts<'a> {
     Whole(&'a Usage),
     Containers(&'a [ContainerUsage]),
+    Seen(&'a [ContainerUsage<&'a ContainerName>]),
 }
 
 /// What can be used, sorted by name.
@@ -88,11 +91,36 @@ impl Object<'_> {
     pub(super) fn total(&self, resource: Resource) -> Option<u64> {
         match self.amounts {
             Amounts::Whole(usage) => resource.of(usage),
-            Amounts::Containers(containers) => {
-                let amounts = containers.iter().filter_map(|one| resource.of(&one.usage));
+            of_pod => {
+                let amounts = of_pod.containers().filter_map(|(_, usage)| resource.of(usage));
                 amounts.reduce(u64::saturating_add)
             }
         }
+    }
+}
+
+impl<'a> From<&'a SeenPod<'_, '_>> for Object<'a> {
+    fn from(seen: &'a SeenPod<'_, '_>) -> Self {
+        Self {
+            namespace: Some(&seen.key.namespace),
+            name: &seen.key.name,
+            labels: seen.labels.map_or("", |labels| labels),
+            interval: seen.interval,
+            amounts: Amounts::Seen(seen.containers),
+        }
+    }
+}
+
+impl<'a> Amounts<'a> {
+    /// The containers of a pod, each by its name.
+    pub(super) fn containers(self) -> impl Iterator<Item = (&'a str, &'a Usage)> {
+        let (kept, seen): (&[ContainerUsage], &[ContainerUsage<&ContainerName>]) = match self {
+            Self::Whole(_) => (&[], &[]),
+            Self::Containers(kept) => (kept, &[]),
+            Self::Seen(seen) => (&[], seen),
+        };
+        let kept = kept.iter().map(|one| (one.name.as_str(), &one.usage));
+        kept.chain(seen.iter().map(|one| (one.name.as_str(), &one.usage)))
     }
 }
 

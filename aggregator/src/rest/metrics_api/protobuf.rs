@@ -78,11 +78,11 @@ impl Writer {
         nested(0x1a, out, |out| push_number(0x08, length_ns, out));
         match object.amounts {
             Amounts::Whole(usage) => push_usage(0x22, usage, out),
-            Amounts::Containers(containers) => {
-                for container in containers {
+            of_pod => {
+                for (name, usage) in of_pod.containers() {
                     nested(0x22, out, |out| {
-                        push_bytes(0x0a, container.name.as_bytes(), out);
-                        push_usage(0x12, &container.usage, out);
+                        push_bytes(0x0a, name.as_bytes(), out);
+                        push_usage(0x12, usage, out);
                     });
                 }
             }

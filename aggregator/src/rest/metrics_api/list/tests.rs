@@ -56,7 +56,7 @@ fn pods(count: usize) -> Objects {
 /// All pieces of a list, and how many they are.
 fn written(objects: Objects, asked: Asked) -> (Vec<u8>, usize) {
     let pieces: Vec<Bytes> = match asked.form.encoding {
-        Encoding::Protobuf => protobuf_pieces(&objects, asked),
+        Encoding::Protobuf => protobuf_list(super::protobuf_items(&objects, asked), asked),
         _ => Unmade::new(objects, asked).collect(),
     };
     (pieces.concat(), pieces.len())
