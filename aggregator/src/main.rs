@@ -40,7 +40,9 @@ fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     let settings = Settings::check(flags)?;
     telemetry::init(telemetry::filter(&flags.log)?, flags.log_format);
+    // What has much to do has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
