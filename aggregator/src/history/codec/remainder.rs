@@ -19,7 +19,8 @@ pub(in crate::history) struct Measure {
 
 /// What a number costs, about, in bits: to compare ways to write the same.
 pub(super) fn cost(number: i64) -> u64 {
-    if number == 0 { 0 } else { 3 + u64::from(64 - number.unsigned_abs().leading_zeros()) }
+    // Without a branch: whether a number is zero is what can't be foretold.
+    u64::from(64 - number.unsigned_abs().leading_zeros()) + 3 * u64::from(number != 0)
 }
 
 impl Measure {
@@ -218,8 +219,8 @@ mod tests {
         assert_eq!(Measure::take_of(&mut [0, 0]), None);
     }
 
-        #[test]
     proptest! {
+        #[test]
         fn a_divisor_is_a_division(unit in 1u64..=1 << 40, times: i16, amount: u64) {
             let divisor = Divisor::new(unit);
             let multiple = i64::from(times) * unit.cast_signed();
