@@ -1,10 +1,10 @@
 //! Rows to a block.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tally_proto::tick::Tick;
 
-use super::{BlockError, compress, floats::Form};
+use super::{BlockError, compress, differences::differences, floats::Form};
 use crate::history::{
     codec::{
         bytes::{push_length, push_signed, push_varint, zigzag},
@@ -93,21 +93,6 @@ fn columns(order: &[Arc<What>], model_of: &[usize], models: &[Model]) -> Vec<u8>
     out
 }
 
-/// The first value as it is coded, and by how much each exceeds the one before, in the same memory.
-fn differences(form: Form, mut values: Vec<i64>) -> (i64, Vec<i64>) {
-    if form != Form::Integers {
-        values.iter_mut().for_each(|value| *value = form.there(*value));
-    }
-    let first = values.first().copied().unwrap_or(0);
-    for pair in Cell::from_mut(values.as_mut_slice()).as_slice_of_cells().windows(2) {
-        if let [before, now] = pair {
-            before.set(now.get().wrapping_sub(before.get()));
-        }
-    }
-    values.pop();
-    (first, values)
-}
-
 /// One series on its way.
 #[derive(Debug)]
 struct Planned {
@@ -147,8 +132,8 @@ impl Tables {
             }
             let timeline = self.timeline(&one.timeline);
             distinct.insert(timeline, &one.timeline);
-            let form = Form::of(one.what.floating(), &one.values);
-            let (first, differences) = differences(form, std::mem::take(&mut one.values));
+            let values = std::mem::take(&mut one.values);
+            let (form, first, differences) = differences(one.what.floating(), values);
             let column = self.column(&one.what);
             series.push(Planned { column, timeline, form, first, differences });
         }
