@@ -8,7 +8,7 @@ use std::{
 use tally_proto::{
     declaration::EntityNumber,
     message::{Declarations, Hello, PackedFrame},
-    name::{NamespaceName, NodeName},
+    name::NodeName,
     tick::{Resolution, Tick, UnixMs},
 };
 
@@ -27,7 +27,7 @@ use crate::{
     },
     point::Reading,
     recipe::Cell,
-    rollup::FrameSums,
+    rollup::{FrameSums, Plan},
     schema::Schema,
 };
 
@@ -63,8 +63,8 @@ struct Era {
 /// What a frame adds to sums.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The namespaces that the sums are of.
-    pub(super) namespaces: Vec<NamespaceName>,
+    /// What says which namespaces the sums are of.
+    pub(super) plan: Arc<Plan>,
     /// What it adds to each, and to the cluster.
     pub(super) sums: FrameSums,
 }
@@ -136,13 +136,13 @@ impl Span {
             before.iter().for_each(|before| unpacked.follow(before));
         }
         let new_schema = unpacked.new_schema;
-        let namespaces = unpacked.plan.namespaces.clone();
+        let plan = Arc::clone(&unpacked.plan);
         let sums = self.writer.finish(frame, unpacked, None, (!is_counted, THEN));
         self.is_open &= !new_schema;
         let Some(sums) = sums else { return Ok(None) };
         self.counted.insert(frame.tick);
         self.add(schema, frame, before);
-        Ok(Some(Part { namespaces, sums }))
+        Ok(Some(Part { plan, sums }))
     }
 
     fn add(&mut self, schema: Arc<Schema>, frame: &PackedFrame, before: Option<Before>) {
