@@ -15,7 +15,7 @@ use tally_proto::{
 use super::{
     earlier,
     kept::Kept,
-    rows::{self, Frames, PlannedRow, Wanted},
+    rows::{self, Frames, PlannedRow, SharedWhats, Wanted},
 };
 use crate::{
     history::{error::HistoryError, join::join_rows, life::Life, series::Row, timeline::Timeline},
@@ -173,14 +173,14 @@ impl Span {
 
     /// Gives the rows of the frames so far to `each`, each life once, one after the other: in memory
     /// is one of them, where the one before was.
-    pub(super) fn take_rows(&mut self, each: impl FnMut(Row)) {
+    pub(super) fn take_rows(&mut self, shared: &mut SharedWhats, each: impl FnMut(Row)) {
         (self.is_open, self.values) = (false, 0);
         let eras: Vec<ByRow> = self.eras.drain(..).map(ByRow::of).collect();
         let same = eras.chunk_by(|a, b| Arc::ptr_eq(&a.schema, &b.schema));
         let planned: Vec<(&[ByRow], Vec<PlannedRow>)> = same
             .filter_map(|eras| {
                 let schema = &eras.first()?.schema;
-                Some((eras, rows::plan(schema, &self.node, Wanted::default())))
+                Some((eras, rows::plan(schema, &self.node, Wanted::default(), shared)))
             })
             .collect();
         let mut found: BTreeMap<&Life, Vec<(&[ByRow], &PlannedRow)>> = BTreeMap::new();
