@@ -44,7 +44,7 @@ impl PackedRow {
         scratch.clear();
         let pack = |series: Series| {
             let differences = Differences(&series.values);
-            let width = Width::of(differences.iter().fold(0, |all, one| all | one));
+            let width = Width::of(differences.bits());
             match width {
                 Width::Zero => (),
                 Width::One => differences.push::<1>(scratch),
@@ -101,8 +101,13 @@ struct Differences<'a>(&'a [i64]);
 
 impl Differences<'_> {
     fn iter(&self) -> impl Iterator<Item = u64> {
-        let later = self.0.iter().skip(1);
+        let later = self.0.get(1..).unwrap_or_default();
         self.0.iter().zip(later).map(|(before, now)| zigzag(now.wrapping_sub(*before)))
+    }
+
+    /// The bits of all of them together.
+    fn bits(&self) -> u64 {
+        self.iter().fold(0, |all, one| all | one)
     }
 
     fn push<const WIDTH: usize>(&self, out: &mut Vec<u8>) {

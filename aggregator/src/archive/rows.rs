@@ -4,10 +4,14 @@
 //! Rates and `uptime` of an entity's own cells are not kept: history works them out when it is
 //! asked, by the same rule as the live model.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use tally_proto::{
     catalogue::{self, MetricId},
+    columns::ColumnLayout,
     declaration::{ColumnNumber, EntityNumber},
     entity::Entity,
     metric::{Kind, Labels, MetricName, Sum, ValueType},
@@ -59,6 +63,22 @@ enum Source {
     Derived(Recipe),
 }
 
+/// What series of many nodes are, each kept once: who writes them knows them by their place in memory
+/// and compares names only of those at new ones.
+#[derive(Debug, Default)]
+pub struct SharedWhats(HashSet<Arc<What>>);
+
+impl SharedWhats {
+    fn share(&mut self, what: What) -> Arc<What> {
+        if let Some(known) = self.0.get(&what) {
+            return Arc::clone(known);
+        }
+        let what = Arc::new(what);
+        self.0.insert(Arc::clone(&what));
+        what
+    }
+}
+
 /// The values of successive frames of one schema.
 pub trait Frames {
     /// Their ticks, ascending.
@@ -70,22 +90,34 @@ pub trait Frames {
 }
 
 /// The rows of frames with this schema, sent by `node`.
-pub fn plan(schema: &Schema, node: &NodeName, wanted: Wanted<'_>) -> Vec<PlannedRow> {
-    let whats = Whats::new(schema, wanted.metric);
+pub fn plan(
+    schema: &Schema,
+    node: &NodeName,
+    wanted: Wanted<'_>,
+    shared: &mut SharedWhats,
+) -> Vec<PlannedRow> {
+    let whats = Whats::new(schema, wanted.metric, shared);
+    let mut derived: BTreeMap<MetricName, Arc<What>> = BTreeMap::new();
     let mut rows = Vec::new();
     for member in members(schema, node) {
         if wanted.of.is_some_and(|of| !of.matches(&member.life.who)) {
             continue;
         }
         let mut series = member.row.map(|row| whats.own(schema, row)).unwrap_or_default();
+        let own = series.len();
         for (metric, recipe) in member.derived(schema, node) {
             if wanted.metric.is_none_or(|wanted| *wanted == metric) {
-                let what = Arc::new(What::Metric(derived_quantity(metric)));
+                let what = derived.entry(metric).or_insert_with_key(|metric| {
+                    shared.share(What::Metric(derived_quantity(metric.clone())))
+                });
+                let what = Arc::clone(what);
                 series.push(PlannedSeries { what, source: Source::Derived(recipe) });
             }
         }
-        if !series.is_empty() {
+        if own < series.len() {
             series.sort_by(|a, b| a.what.cmp(&b.what));
+        }
+        if !series.is_empty() {
             rows.push(PlannedRow { life: Arc::new(member.life), series });
         }
     }
@@ -124,7 +156,7 @@ impl PlannedRow {
 
     /// The row, with the values of `frames`, whose ticks are `timeline`.
     pub fn fill(&self, frames: &dyn Frames, timeline: &Arc<Timeline>) -> Row {
-        let filled = self.series.iter().filter_map(|planned| match &planned.source {
+        let fill = |planned: &PlannedSeries| match &planned.source {
             Source::Cell(cell) => Some(Series {
                 what: Arc::clone(&planned.what),
                 timeline: Arc::clone(timeline),
@@ -132,8 +164,11 @@ impl PlannedRow {
                 sketches: Vec::new(),
             }),
             Source::Derived(recipe) => derived(planned, recipe, frames, timeline),
-        });
-        Row { life: Arc::clone(&self.life), series: filled.collect() }
+        };
+        // Nearly all have values.
+        let mut series = Vec::with_capacity(self.series.len());
+        series.extend(self.series.iter().filter_map(fill));
+        Row { life: Arc::clone(&self.life), series }
     }
 }
 
@@ -169,11 +204,11 @@ fn derived(
     (!values.is_empty()).then_some(Series { what, timeline, values, sketches: Vec::new() })
 }
 
-/// What each column of a schema is, where it is wanted.
-struct Whats(Vec<Option<Arc<What>>>);
+/// What each column of a schema is, where it is wanted, with its index; in the order of rows.
+struct Whats(Vec<(usize, Arc<What>)>);
 
 impl Whats {
-    fn new(schema: &Schema, wanted: Option<&MetricName>) -> Self {
+    fn new(schema: &Schema, wanted: Option<&MetricName>, shared: &mut SharedWhats) -> Self {
         let source =
             wanted.and_then(|wanted| catalogue::rate_source(catalogue::find(wanted.as_str())?));
         let is_wanted = |meaning: &Meaning| {
@@ -181,20 +216,24 @@ impl Whats {
             wanted.is_none_or(|wanted| wanted.as_str() == name)
                 || source.is_some_and(|source| source.metric().name == name)
         };
-        let columns = schema.layout.columns.iter().map(|column| {
+        let mut what = |column: &ColumnLayout| {
             if column.number == ColumnNumber::READ_OFFSET {
-                return Some(Arc::new(What::ReadOffset));
+                return Some(shared.share(What::ReadOffset));
             }
             let meaning = schema.declarations.column(column.number)?;
-            Some(Arc::new(What::Metric(quantity(is_wanted(meaning).then_some(meaning)?)?)))
-        });
-        Self(columns.collect())
+            Some(shared.share(What::Metric(quantity(is_wanted(meaning).then_some(meaning)?)?)))
+        };
+        let columns = schema.layout.columns.iter().enumerate();
+        let mut all: Vec<(usize, Arc<What>)> =
+            columns.filter_map(|(index, column)| Some((index, what(column)?))).collect();
+        all.sort_by(|(_, a), (_, b)| a.cmp(b));
+        Self(all)
     }
 
     /// The series of a row's own cells.
     fn own(&self, schema: &Schema, row: EntityNumber) -> Vec<PlannedSeries> {
-        let cells = self.0.iter().enumerate().filter_map(|(index, what)| {
-            let what = Arc::clone(what.as_ref()?);
+        let cells = self.0.iter().filter_map(|(index, what)| {
+            let (index, what) = (*index, Arc::clone(what));
             let position = schema.layout.position(index, row)?;
             Some(PlannedSeries { what, source: Source::Cell(Cell { index, position }) })
         });

@@ -13,6 +13,7 @@ use super::{
     by_node::{NodeRecords, by_node},
     kept::{Kept, Patience},
     packed::PackedRow,
+    rows::SharedWhats,
     span::{FrameError, Span},
     totals::Totals,
 };
@@ -142,6 +143,7 @@ fn parts(nodes: Vec<NodeRecords>) -> Vec<Vec<NodeRecords>> {
 struct Collected {
     vocabulary: Vocabulary,
     rows: Vec<PackedRow>,
+    whats: SharedWhats,
     totals: Totals,
     days: BTreeSet<Window>,
     /// Days of any part: sums are of all of them.
@@ -201,27 +203,31 @@ impl Collected {
                 },
             }
             if VALUES_AT_ONCE <= span.values() {
-                span.take_rows(|row| self.push(row));
+                self.take(&mut span);
             }
         }
-        span.take_rows(|row| self.push(row));
+        self.take(&mut span);
         Ok(())
     }
 
     /// Adds the rows of all sums.
     fn sums(&mut self, kept: &mut Kept) -> Result<(), SealError> {
         let rows = std::mem::take(&mut self.totals).rows(kept).map_err(SealError::Kept)?;
-        rows.into_iter().for_each(|row| self.push(row));
+        let Self { rows: packed, scratch, .. } = self;
+        packed.extend(rows.into_iter().map(|row| PackedRow::pack(row, scratch)));
         self.days.append(&mut self.all_days);
         Ok(())
     }
 
-    fn push(&mut self, row: Row) {
-        self.rows.push(PackedRow::pack(row, &mut self.scratch));
+    /// Takes the rows of a node.
+    fn take(&mut self, span: &mut Span) {
+        let Self { rows, scratch, whats, .. } = self;
+        span.take_rows(whats, |row| rows.push(PackedRow::pack(row, scratch)));
     }
 
     /// Writes what is collected as one write.
     fn write(&mut self, store: &Store, number: u64) -> Result<(), SealError> {
+        self.whats = SharedWhats::default();
         let (mut rows, days) = (std::mem::take(&mut self.rows), std::mem::take(&mut self.days));
         // Of those of one life the earlier stay before the later.
         rows.sort_by(|a, b| a.life.cmp(&b.life));

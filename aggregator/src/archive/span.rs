@@ -8,14 +8,14 @@ use std::{
 use tally_proto::{
     declaration::EntityNumber,
     message::{Declarations, Hello, PackedFrame},
-    name::{NamespaceName, NodeName},
+    name::NodeName,
     tick::{Resolution, Tick, UnixMs},
 };
 
 use super::{
     earlier,
     kept::Kept,
-    rows::{self, Frames, PlannedRow, Wanted},
+    rows::{self, Frames, PlannedRow, SharedWhats, Wanted},
 };
 use crate::{
     history::{error::HistoryError, join::join_rows, life::Life, series::Row, timeline::Timeline},
@@ -27,7 +27,7 @@ use crate::{
     },
     point::Reading,
     recipe::Cell,
-    rollup::FrameSums,
+    rollup::{FrameSums, Plan},
     schema::Schema,
 };
 
@@ -54,8 +54,8 @@ pub(super) struct Span {
 struct Era {
     schema: Arc<Schema>,
     ticks: Vec<Tick>,
-    /// For each column of the schema the values of each frame, one frame after the other.
-    columns: Vec<Vec<i64>>,
+    /// For each column of the schema the values of each frame.
+    columns: Vec<Column>,
     /// What the first frame started from.
     before: Option<Before>,
 }
@@ -63,8 +63,8 @@ struct Era {
 /// What a frame adds to sums.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The namespaces that the sums are of.
-    pub(super) namespaces: Vec<NamespaceName>,
+    /// What says which namespaces the sums are of.
+    pub(super) plan: Arc<Plan>,
     /// What it adds to each, and to the cluster.
     pub(super) sums: FrameSums,
 }
@@ -136,13 +136,13 @@ impl Span {
             before.iter().for_each(|before| unpacked.follow(before));
         }
         let new_schema = unpacked.new_schema;
-        let namespaces = unpacked.plan.namespaces.clone();
+        let plan = Arc::clone(&unpacked.plan);
         let sums = self.writer.finish(frame, unpacked, None, (!is_counted, THEN));
         self.is_open &= !new_schema;
         let Some(sums) = sums else { return Ok(None) };
         self.counted.insert(frame.tick);
         self.add(schema, frame, before);
-        Ok(Some(Part { namespaces, sums }))
+        Ok(Some(Part { plan, sums }))
     }
 
     fn add(&mut self, schema: Arc<Schema>, frame: &PackedFrame, before: Option<Before>) {
@@ -152,7 +152,7 @@ impl Span {
             Some(era) => era,
             None => {
                 let before = before.or_else(|| self.writer.before(frame));
-                let columns = vec![Vec::new(); columns.len()];
+                let columns = columns.iter().map(|values| Column::new(values.len())).collect();
                 self.eras.push(Era { schema, ticks: Vec::new(), columns, before });
                 self.is_open = true;
                 let Some(era) = self.eras.last_mut() else { return };
@@ -161,7 +161,7 @@ impl Span {
         };
         era.ticks.push(frame.tick);
         for (all, values) in era.columns.iter_mut().zip(columns) {
-            all.extend_from_slice(values);
+            all.push(values);
             self.values += values.len();
         }
     }
@@ -173,14 +173,14 @@ impl Span {
 
     /// Gives the rows of the frames so far to `each`, each life once, one after the other: in memory
     /// is one of them, where the one before was.
-    pub(super) fn take_rows(&mut self, each: impl FnMut(Row)) {
+    pub(super) fn take_rows(&mut self, shared: &mut SharedWhats, each: impl FnMut(Row)) {
         (self.is_open, self.values) = (false, 0);
         let eras: Vec<ByRow> = self.eras.drain(..).map(ByRow::of).collect();
         let same = eras.chunk_by(|a, b| Arc::ptr_eq(&a.schema, &b.schema));
         let planned: Vec<(&[ByRow], Vec<PlannedRow>)> = same
             .filter_map(|eras| {
                 let schema = &eras.first()?.schema;
-                Some((eras, rows::plan(schema, &self.node, Wanted::default())))
+                Some((eras, rows::plan(schema, &self.node, Wanted::default(), shared)))
             })
             .collect();
         let mut found: BTreeMap<&Life, Vec<(&[ByRow], &PlannedRow)>> = BTreeMap::new();
@@ -205,37 +205,68 @@ struct ByRow {
     schema: Arc<Schema>,
     ticks: Vec<Tick>,
     timeline: Arc<Timeline>,
-    /// For each column of the schema the values of each of its rows, one row after the other.
-    columns: Vec<Vec<i64>>,
+    /// For each column of the schema its values, all of them turned.
+    columns: Vec<Column>,
     before: Option<Before>,
 }
 
 impl ByRow {
     fn of(era: Era) -> Self {
-        let Era { schema, ticks, columns, before } = era;
+        let Era { schema, ticks, mut columns, before } = era;
         let timeline = Arc::new(Timeline::of(ticks.iter().copied()));
-        let turned = |column| by_row(column, ticks.len());
-        Self { columns: columns.into_iter().map(turned).collect(), schema, ticks, timeline, before }
+        columns.iter_mut().for_each(Column::turn);
+        Self { columns, schema, ticks, timeline, before }
     }
 }
 
-/// Frames that are turned at once: what is read of them stays near.
-const FRAMES_AT_ONCE: usize = 16;
+/// Frames whose values are turned at once: they are still in the processor's caches then.
+const FRAMES_AT_ONCE: usize = 32;
+
+/// A column's values: of rows, as far as they are turned.
+#[derive(Debug)]
+struct Column {
+    rows: usize,
+    /// Those of the newest frames, one frame after the other.
+    newest: Vec<i64>,
+    /// Those of the frames before in pieces of some frames each, one row after the other.
+    turned: Vec<Vec<i64>>,
+}
+
+impl Column {
+    fn new(rows: usize) -> Self {
+        Self { rows, newest: Vec::new(), turned: Vec::new() }
+    }
+
+    /// Adds a frame.
+    fn push(&mut self, values: &[i64]) {
+        self.newest.extend_from_slice(values);
+        if self.rows * FRAMES_AT_ONCE <= self.newest.len() {
+            self.turn();
+        }
+    }
+
+    /// Turns the newest frames.
+    fn turn(&mut self) {
+        if !self.newest.is_empty() {
+            self.turned.push(by_row(&self.newest, self.rows));
+            self.newest.clear();
+        }
+    }
+
+    /// The values of a row that are turned.
+    fn of_row(&self, row: usize) -> impl Iterator<Item = &[i64]> {
+        self.turned.iter().map(move |piece| {
+            let frames = piece.len() / self.rows.max(1);
+            piece.get(row * frames..(row + 1) * frames).unwrap_or_default()
+        })
+    }
+}
 
 /// Values of frames, one frame after the other, as those of rows, one row after the other.
-fn by_row(column: Vec<i64>, frames: usize) -> Vec<i64> {
-    let rows = column.len() / frames.max(1);
-    if rows == 0 {
-        return column;
-    }
-    let mut turned = vec![0; column.len()];
-    for (tile, from) in column.chunks(rows * FRAMES_AT_ONCE).zip((0..).step_by(FRAMES_AT_ONCE)) {
-        for (row, series) in turned.chunks_exact_mut(frames).enumerate() {
-            let slots = series.get_mut(from..).unwrap_or_default();
-            for (slot, frame) in slots.iter_mut().zip(tile.chunks_exact(rows)) {
-                *slot = frame.get(row).copied().unwrap_or(0);
-            }
-        }
+fn by_row(frames: &[i64], rows: usize) -> Vec<i64> {
+    let mut turned = Vec::with_capacity(frames.len());
+    for row in 0..rows {
+        turned.extend(frames.chunks_exact(rows).map(|frame| frame.get(row).copied().unwrap_or(0)));
     }
     turned
 }
@@ -246,10 +277,12 @@ impl Frames for ByRow {
     }
 
     fn values(&self, cell: Cell) -> Vec<i64> {
-        let frames = self.ticks.len();
-        let begin = cell.position * frames;
-        let column = self.columns.get(cell.index);
-        column.and_then(|all| all.get(begin..begin + frames)).unwrap_or_default().to_vec()
+        let mut values = Vec::with_capacity(self.ticks.len());
+        let column = self.columns.get(cell.index).into_iter();
+        column.flat_map(|column| column.of_row(cell.position)).for_each(|some| {
+            values.extend_from_slice(some);
+        });
+        values
     }
 
     fn before(&self, entity: EntityNumber, cell: Cell) -> Option<Reading> {
@@ -275,12 +308,17 @@ mod tests {
 
     #[test]
     fn rows_come_after_one_another_where_frames_did() {
-        for (frames, rows) in [(0, 0), (1, 3), (3, 1), (16, 2), (40, 5)] {
-            let column = (0..frames).flat_map(|frame| (0..rows).map(move |row| frame * 100 + row));
-            let turned = (0..rows).flat_map(|row| (0..frames).map(move |frame| frame * 100 + row));
-            let column: Vec<i64> = column.collect();
-            let frames = usize::try_from(frames).unwrap();
-            assert_eq!(by_row(column, frames), turned.collect::<Vec<_>>(), "{frames} {rows}");
+        for (frames, rows) in [(0, 0), (4, 0), (1, 3), (3, 1), (16, 2), (32, 4), (70, 5)] {
+            let mut column = Column::new(usize::try_from(rows).unwrap());
+            for frame in 0..frames {
+                column.push(&(0..rows).map(|row| frame * 100 + row).collect::<Vec<i64>>());
+            }
+            column.turn();
+            for row in 0..rows {
+                let of_row: Vec<&[i64]> = column.of_row(usize::try_from(row).unwrap()).collect();
+                let expected: Vec<i64> = (0..frames).map(|frame| frame * 100 + row).collect();
+                assert_eq!(of_row.concat(), expected, "{frames} {rows}");
+            }
         }
     }
 }

@@ -23,7 +23,10 @@ use crate::{
         series::{Field, Quantity, Row, Series, What},
         timeline::Timeline,
     },
-    rollup::sums::{Addends, RATIOS, as_double, place_of, summed, thousandths},
+    rollup::{
+        Plan,
+        sums::{Addends, RATIOS, as_double, place_of, summed, thousandths},
+    },
 };
 
 /// Sums by tick.
@@ -32,32 +35,59 @@ type ByTick = BTreeMap<Tick, Addends>;
 /// What a segment's frames add up to.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
-    cluster: ByTick,
-    namespaces: HashMap<NamespaceName, ByTick>,
+    /// What nodes themselves add, in no namespace.
+    nodes: ByTick,
+    namespaces: HashMap<NamespaceName, usize>,
+    /// Of each namespace, by its number.
+    sums: Vec<ByTick>,
+    /// The last plan, and the numbers of its namespaces: the next frame mostly has the same.
+    last: Option<(Arc<Plan>, Vec<usize>)>,
 }
 
 impl Totals {
     /// Adds a frame's part.
     pub(super) fn add(&mut self, tick: Tick, part: &Part) {
-        self.cluster.entry(tick).or_default().add_all(&part.sums.cluster());
-        for (namespace, addends) in part.namespaces.iter().zip(&part.sums.namespaces) {
-            if !self.namespaces.contains_key(namespace) {
-                self.namespaces.insert(namespace.clone(), ByTick::new());
-            }
-            if let Some(sums) = self.namespaces.get_mut(namespace) {
+        self.nodes.entry(tick).or_default().add_all(&part.sums.node);
+        let same = self.last.take().filter(|(plan, _)| Arc::ptr_eq(plan, &part.plan));
+        let numbers = same.map_or_else(|| self.numbers(&part.plan), |(_, numbers)| numbers);
+        for (number, addends) in numbers.iter().zip(&part.sums.namespaces) {
+            if let Some(sums) = self.sums.get_mut(*number) {
                 sums.entry(tick).or_default().add_all(addends);
             }
         }
+        self.last = Some((Arc::clone(&part.plan), numbers));
+    }
+
+    /// The numbers of a plan's namespaces.
+    fn numbers(&mut self, plan: &Plan) -> Vec<usize> {
+        let Self { namespaces, sums, .. } = self;
+        let number = |namespace: &NamespaceName| {
+            *namespaces.entry(namespace.clone()).or_insert_with(|| {
+                sums.push(ByTick::new());
+                sums.len() - 1
+            })
+        };
+        plan.namespaces.iter().map(number).collect()
+    }
+
+    /// The sums of the cluster: those of all nodes and of all namespaces.
+    fn cluster(&self) -> ByTick {
+        let mut cluster = self.nodes.clone();
+        for (tick, addends) in self.sums.iter().flatten() {
+            cluster.entry(*tick).or_default().add_all(addends);
+        }
+        cluster
     }
 
     /// The rows of the sums, with what history has of their ticks added.
-    pub(super) fn rows(self, kept: &mut Kept) -> Result<Vec<Row>, HistoryError> {
+    pub(super) fn rows(mut self, kept: &mut Kept) -> Result<Vec<Row>, HistoryError> {
         let kept_to = kept.newest_tick()?;
         let names = Names::new();
         let mut rows = Vec::with_capacity(self.namespaces.len() + 1);
-        let cluster = with_kept(self.cluster, kept, &Selection::Cluster, kept_to)?;
+        let cluster = with_kept(self.cluster(), kept, &Selection::Cluster, kept_to)?;
         rows.extend(row(Who::Cluster, &cluster, &names));
-        for (namespace, sums) in self.namespaces {
+        for (namespace, number) in self.namespaces {
+            let sums = self.sums.get_mut(number).map(std::mem::take).unwrap_or_default();
             let of = Selection::Namespace(Some(namespace.clone()));
             let sums = with_kept(sums, kept, &of, kept_to)?;
             rows.extend(row(Who::Namespace(namespace), &sums, &names));

@@ -10,6 +10,7 @@
 //! Lists need the names alone; one series needs the columns and the sections of the few rows that
 //! it is related to.
 
+mod differences;
 mod floats;
 mod read;
 mod write;

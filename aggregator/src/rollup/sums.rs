@@ -88,7 +88,12 @@ pub fn place_of(id: MetricId) -> Option<usize> {
 /// A double as it is summed.
 #[expect(clippy::as_conversions, reason = "saturates, and a rate of 9e15 a second does not occur")]
 pub fn thousandths(value: f64) -> i64 {
-    (value * THOUSANDTHS).round() as i64
+    let amount = value * THOUSANDTHS;
+    let whole = amount as i64;
+    // What is left is exact, and halves go away from zero. `round` does the same in a function that
+    // is called.
+    let left = amount - whole as f64;
+    whole.saturating_add(i64::from(0.5 <= left)).saturating_sub(i64::from(left <= -0.5))
 }
 
 /// What one frame adds to one sum.
@@ -229,6 +234,16 @@ mod tests {
         let mut addends = Addends::default();
         addends.add(place, amount);
         addends
+    }
+
+    #[test]
+    #[expect(clippy::as_conversions, reason = "saturates, as what it is compared with")]
+    fn thousandths_are_rounded_as_doubles_are() {
+        let some =
+            [0.0, -0.0, 0.0004, 0.0005, 0.0015, 2.5, 1e12 / 7.0, 1e300, f64::INFINITY, f64::NAN];
+        for value in some.into_iter().flat_map(|value| [value, -value]) {
+            assert_eq!(thousandths(value), (value * THOUSANDTHS).round() as i64, "{value}");
+        }
     }
 
     #[test]

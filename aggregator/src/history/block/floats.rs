@@ -22,8 +22,17 @@ pub(super) enum Form {
 /// Decimals that are tried.
 const DECIMALS: [u8; 4] = [0, 1, 2, 3];
 
+const POWERS: [f64; 4] = [1.0, 10.0, 100.0, 1000.0];
+
 /// Whole numbers up to this are doubles without loss.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// Doubles this large have no room for fractions, so that adding one and taking it away rounds
+/// whatever is far below it. Which way halves go does not matter: they are no whole numbers.
+const ROUNDER: f64 = 6_755_399_441_055_744.0;
+
+/// What is far below it.
+const ROUNDED: f64 = 2_251_799_813_685_248.0;
 
 impl Form {
     /// The form of a series.
@@ -44,7 +53,11 @@ impl Form {
             Self::Integers => value,
             Self::Bits => ordered(value),
             Self::Decimals(decimals) => {
-                let shifted = (f64::from_bits(value.cast_unsigned()) * power(decimals)).round();
+                let shifted = f64::from_bits(value.cast_unsigned()) * power(decimals);
+                if shifted.abs() < ROUNDED {
+                    return ((shifted + ROUNDER) - ROUNDER) as i64;
+                }
+                let shifted = shifted.round();
                 if shifted.abs() < WHOLE { shifted as i64 } else { 0 }
             }
         }
@@ -79,7 +92,7 @@ impl Form {
 }
 
 fn power(decimals: u8) -> f64 {
-    10f64.powi(i32::from(decimals))
+    POWERS.get(usize::from(decimals)).copied().unwrap_or_else(|| 10f64.powi(i32::from(decimals)))
 }
 
 /// Bits of a double in the order of the doubles; its own reverse.
@@ -108,6 +121,9 @@ mod tests {
         check(f64::NAN, Form::Bits);
         check(f64::INFINITY, Form::Bits);
         check(1e300, Form::Bits);
+        for whole in [ROUNDED - 1.0, ROUNDED - 0.25, ROUNDED, ROUNDED + 1.0, 2.0 * ROUNDED + 1.0] {
+            check(whole, if whole.fract() == 0.0 { Form::Decimals(0) } else { Form::Bits });
+        }
     }
 
     proptest! {

@@ -1,15 +1,15 @@
 //! Rows to a block.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use tally_proto::tick::Tick;
 
-use super::{BlockError, compress, floats::Form};
+use super::{BlockError, compress, differences::differences, floats::Form};
 use crate::history::{
     codec::{
         bytes::{push_length, push_signed, push_varint, zigzag},
         model::{Counts, Model},
-        rans::{Steps, Tokens},
+        rans::{Steps, Streams, Tokens},
         relation::{Kin, Moves, Term, relations},
         remainder::Measure,
     },
@@ -57,8 +57,12 @@ pub fn encode(rows: &mut [Row]) -> Result<Option<Encoded>, BlockError> {
     let mut lengths = Vec::with_capacity(rows.len());
     let models: Vec<Model> = models.iter().map(Counts::model).collect();
     let steps: Vec<Steps> = models.iter().map(Model::steps).collect();
-    let mut writer =
-        Sections { model_of: &model_of, steps: &steps, words: Vec::new(), streams: Vec::new() };
+    let mut writer = Sections {
+        model_of: &model_of,
+        steps: &steps,
+        streams: Streams::default(),
+        body: Vec::new(),
+    };
     for (place, ((row, plan), coded)) in rows.iter().zip(&plans).zip(&coded).enumerate() {
         let before = sections.len();
         let series: Vec<_> = row.series.iter().zip(coded).collect();
@@ -87,21 +91,6 @@ fn columns(order: &[Arc<What>], model_of: &[usize], models: &[Model]) -> Vec<u8>
     push_length(models.len(), &mut out);
     models.iter().for_each(|model| model.push(&mut out));
     out
-}
-
-/// The first value as it is coded, and by how much each exceeds the one before, in the same memory.
-fn differences(form: Form, mut values: Vec<i64>) -> (i64, Vec<i64>) {
-    if form != Form::Integers {
-        values.iter_mut().for_each(|value| *value = form.there(*value));
-    }
-    let first = values.first().copied().unwrap_or(0);
-    for pair in Cell::from_mut(values.as_mut_slice()).as_slice_of_cells().windows(2) {
-        if let [before, now] = pair {
-            before.set(now.get().wrapping_sub(before.get()));
-        }
-    }
-    values.pop();
-    (first, values)
 }
 
 /// One series on its way.
@@ -143,8 +132,8 @@ impl Tables {
             }
             let timeline = self.timeline(&one.timeline);
             distinct.insert(timeline, &one.timeline);
-            let form = Form::of(one.what.floating(), &one.values);
-            let (first, differences) = differences(form, std::mem::take(&mut one.values));
+            let values = std::mem::take(&mut one.values);
+            let (form, first, differences) = differences(one.what.floating(), values);
             let column = self.column(&one.what);
             series.push(Planned { column, timeline, form, first, differences });
         }
@@ -336,8 +325,8 @@ fn taken(value: i64, other: i64, minus: bool) -> i64 {
 struct Sections<'a> {
     model_of: &'a [usize],
     steps: &'a [Steps],
-    words: Vec<u16>,
-    streams: Vec<u8>,
+    streams: Streams,
+    body: Vec<u8>,
 }
 
 impl Sections<'_> {
@@ -349,7 +338,9 @@ impl Sections<'_> {
         out: &mut Vec<u8>,
     ) -> Result<(), BlockError> {
         let begin = out.len();
-        self.streams.clear();
+        self.code(series);
+        let mut streams = self.streams.iter();
+        self.body.clear();
         push_length(series.len(), out);
         let mut next_column = 0;
         for (planned, (series, coded)) in plan.series.iter().zip(series) {
@@ -358,27 +349,32 @@ impl Sections<'_> {
             push_head(row, plan, planned, coded, out);
             if let Some(measure) = coded.measure {
                 measure.push(out);
-                let before = self.streams.len();
-                self.push_stream(coded);
-                push_length(self.streams.len() - before, out);
+                let stream = streams.next().unwrap_or_default();
+                push_length(stream.len(), out);
+                self.body.extend_from_slice(stream);
             }
             if series.what.has_sketches() {
                 let sketches = compress(&series.sketches)?;
                 push_length(sketches.len(), out);
-                self.streams.extend_from_slice(&sketches);
+                self.body.extend_from_slice(&sketches);
             }
         }
-        out.extend_from_slice(&self.streams);
+        out.extend_from_slice(&self.body);
         let checksum = crc32fast::hash(out.get(begin..).unwrap_or_default());
         out.extend_from_slice(&checksum.to_le_bytes());
         Ok(())
     }
 
-    fn push_stream(&mut self, coded: &Coded) {
-        let model = self.model_of.get(coded.column).copied().unwrap_or(0);
-        if let Some(steps) = self.steps.get(model) {
-            coded.tokens.encode(steps, &mut self.words, &mut self.streams);
-        }
+    /// Makes the streams of a row.
+    fn code(&mut self, series: &[(&Series, &Coded)]) {
+        let moving = series.iter().filter(|(_, coded)| coded.measure.is_some());
+        let with_steps = moving.filter_map(|(_, coded)| {
+            let model = self.model_of.get(coded.column).copied().unwrap_or(0);
+            Some((&coded.tokens, self.steps.get(model)?))
+        });
+        let all: Vec<(&Tokens, &Steps)> = with_steps.collect();
+        self.streams.clear();
+        self.streams.push_all(&all);
     }
 }
 

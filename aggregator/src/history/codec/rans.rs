@@ -26,79 +26,143 @@ pub(in crate::history) type Steps = Vec<Step>;
 pub(in crate::history) struct Tokens {
     /// Context and token of each number in one.
     marks: Vec<u16>,
+    /// Raw bits of the numbers.
+    whole: Vec<u8>,
+    /// The last of them.
     raw: RawBits,
 }
 
 impl Tokens {
     /// The tokens of the numbers; counts them for the model that they will be written with.
-    pub(in crate::history) fn of(numbers: impl Iterator<Item = u64>, counts: &mut Counts) -> Self {
-        let mut tokens =
-            Self { marks: Vec::with_capacity(numbers.size_hint().0), raw: RawBits::default() };
-        let mut scale = Scale::default();
-        tokens.marks.extend(numbers.map(|number| {
+    pub(in crate::history) fn of(
+        numbers: impl ExactSizeIterator<Item = u64>,
+        counts: &mut Counts,
+    ) -> Self {
+        // A loop over what is here, so that all of it is kept in registers: what a closure holds by
+        // reference was in memory, and each number waited for the one before.
+        let mut marks = vec![0; numbers.len()];
+        let (mut scale, mut raw) = (Scale::default(), RawBits::default());
+        let mut whole = Vec::new();
+        for (slot, number) in marks.iter_mut().zip(numbers) {
             let (token, width) = token(number);
             let mark = scale.context() * TOKENS + usize::from(token);
             counts.add(mark);
             scale.saw(number);
-            tokens.raw.push(number & ((1 << width) - 1), width);
-            mark as u16
-        }));
-        tokens
-    }
-
-    /// Appends the stream. `steps` are of a model that has counted every one of them; `words` is
-    /// room that is kept from series to series.
-    pub(in crate::history) fn encode(
-        &self,
-        steps: &Steps,
-        words: &mut Vec<u16>,
-        out: &mut Vec<u8>,
-    ) {
-        // A word is laid down at every token and stays where the state had one too many: whether it
-        // has can't be foretold, so a branch would be wrong often.
-        words.clear();
-        words.resize(self.marks.len(), 0);
-        let (mut state, mut count) = (LEAST, 0);
-        for mark in self.marks.iter().rev() {
-            let step = &steps[usize::from(*mark)];
-            words[count] = state as u16;
-            let has_word = step.is_beyond(state);
-            count += usize::from(has_word);
-            state = step.of(if has_word { state >> 16 } else { state });
+            if let Some(full) = raw.push(number & ((1 << width) - 1), width) {
+                whole.extend_from_slice(&full.to_le_bytes());
+            }
+            *slot = mark as u16;
         }
-        let words = &words[..count];
-        push_length(words.len(), out);
-        out.extend_from_slice(&state.to_le_bytes());
-        out.extend(words.iter().rev().flat_map(|word| word.to_le_bytes()));
-        self.raw.append_to(out);
+        Self { marks, whole, raw }
     }
 }
 
-/// Bits one after the other, lowest first.
-#[derive(Clone, Debug, Default)]
+/// How many streams are made at once. A state waits for itself at every token, some ten cycles,
+/// in which the processor has room for those of others.
+pub(in crate::history) const LANES: usize = 2;
+
+/// Streams that are written one after the other, and room that is kept from call to call.
+#[derive(Debug, Default)]
+pub(in crate::history) struct Streams {
+    words: [Vec<u16>; LANES],
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
+impl Streams {
+    /// Appends the streams of some tokens. Their steps are of models that have counted every one of
+    /// them.
+    pub(in crate::history) fn push_all(&mut self, all: &[(&Tokens, &Steps)]) {
+        let (groups, rest) = all.as_chunks::<LANES>();
+        for group in groups {
+            self.push_lanes(*group);
+        }
+        for one in rest {
+            self.push_lanes([*one]);
+        }
+    }
+
+    /// The streams, in the order in which they came.
+    pub(in crate::history) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        self.ends.iter().zip(begins).map(|(end, begin)| &self.bytes[begin..*end])
+    }
+
+    /// Lets go of all streams, and keeps the room.
+    pub(in crate::history) fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn push_lanes<const N: usize>(&mut self, lanes: [(&Tokens, &Steps); N]) {
+        for ((tokens, _), words) in lanes.iter().zip(&mut self.words) {
+            words.clear();
+            words.resize(tokens.marks.len(), 0);
+        }
+        let (mut states, mut counts) = ([LEAST; N], [0; N]);
+        let together = lanes.iter().map(|(tokens, _)| tokens.marks.len()).min().unwrap_or(0);
+        let ends: [&[u16]; N] = lanes.map(|(tokens, _)| {
+            let marks = tokens.marks.as_slice();
+            &marks[marks.len() - together..]
+        });
+        for at in (0..together).rev() {
+            for lane in 0..N {
+                let step = &lanes[lane].1[usize::from(ends[lane][at])];
+                counts[lane] += lay(step, &mut states[lane], &mut self.words[lane][counts[lane]]);
+            }
+        }
+        for lane in 0..N {
+            let (tokens, steps) = lanes[lane];
+            let (mut state, mut count) = (states[lane], counts[lane]);
+            let words = self.words[lane].as_mut_slice();
+            for mark in tokens.marks[..tokens.marks.len() - together].iter().rev() {
+                count += lay(&steps[usize::from(*mark)], &mut state, &mut words[count]);
+            }
+            push_length(count, &mut self.bytes);
+            self.bytes.extend_from_slice(&state.to_le_bytes());
+            self.bytes.extend(words[..count].iter().rev().flat_map(|word| word.to_le_bytes()));
+            self.bytes.extend_from_slice(&tokens.whole);
+            tokens.raw.append_to(&mut self.bytes);
+            self.ends.push(self.bytes.len());
+        }
+    }
+}
+
+/// Codes a token. A word is laid down at every one and stays where the state had one too many, for
+/// which this gives 1: whether it has can't be foretold, so a branch would be wrong often.
+#[inline]
+fn lay(step: &Step, state: &mut u32, slot: &mut u16) -> usize {
+    *slot = *state as u16;
+    let has_word = step.is_beyond(*state);
+    *state = step.of(if has_word { *state >> 16 } else { *state });
+    usize::from(has_word)
+}
+
+/// Bits one after the other, lowest first, as long as they do not fill a word.
+#[derive(Clone, Copy, Debug, Default)]
 struct RawBits {
-    whole: Vec<u8>,
     held: u64,
     held_bits: u32,
 }
 
 impl RawBits {
+    /// Adds bits. Gives the word that they fill.
     #[inline]
-    fn push(&mut self, bits: u64, width: u32) {
-        self.held |= bits << self.held_bits;
+    fn push(&mut self, bits: u64, width: u32) -> Option<u64> {
+        let word = self.held | bits << self.held_bits;
         let filled = self.held_bits + width;
         if filled < 64 {
-            self.held_bits = filled;
-            return;
+            *self = Self { held: word, held_bits: filled };
+            return None;
         }
-        self.whole.extend_from_slice(&self.held.to_le_bytes());
-        self.held_bits = filled - 64;
+        let held_bits = filled - 64;
         // The first bit that did not fit is at this place of `bits`.
-        self.held = bits >> (width - self.held_bits);
+        *self = Self { held: bits >> (width - held_bits), held_bits };
+        Some(word)
     }
 
-    fn append_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.whole);
+    fn append_to(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.held.to_le_bytes()[..self.held_bits.div_ceil(8) as usize]);
     }
 }
@@ -181,9 +245,10 @@ mod tests {
     fn stream(numbers: &[u64]) -> (Model, Vec<u8>) {
         let mut counts = Counts::default();
         let tokens = Tokens::of(numbers.iter().copied(), &mut counts);
-        let (model, mut bytes) = (counts.model(), Vec::new());
-        tokens.encode(&model.steps(), &mut Vec::new(), &mut bytes);
-        (model, bytes)
+        let model = counts.model();
+        let mut streams = Streams::default();
+        streams.push_all(&[(&tokens, &model.steps())]);
+        (model, streams.bytes)
     }
 
     fn numbers() -> impl Strategy<Value = Vec<u64>> {
@@ -205,6 +270,31 @@ mod tests {
         fn arbitrary_bytes_never_panic(numbers in numbers(), bytes: Vec<u8>, count in 0usize..500) {
             let (model, _) = stream(&numbers);
             let _unread = decode(&bytes, count, &model.decoder(), |_| ());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn streams_side_by_side_are_those_that_each_alone_is(
+            all in prop::collection::vec(numbers(), 0..6)
+        ) {
+            let mut counts = [Counts::default(), Counts::default()];
+            let tokens = all.iter().enumerate().map(|(place, numbers)| {
+                Tokens::of(numbers.iter().copied(), &mut counts[place % 2])
+            });
+            let tokens: Vec<Tokens> = tokens.collect();
+            let steps = counts.each_ref().map(|counts| counts.model().steps());
+            let with_steps = tokens.iter().zip(steps.iter().cycle());
+            let with_steps: Vec<(&Tokens, &Steps)> = with_steps.collect();
+            let (mut together, mut alone) = (Streams::default(), Streams::default());
+            together.push_all(&with_steps);
+            with_steps.iter().for_each(|one| alone.push_all(std::slice::from_ref(one)));
+            prop_assert_eq!(together.iter().collect::<Vec<_>>(), alone.iter().collect::<Vec<_>>());
+            for ((stream, numbers), place) in together.iter().zip(&all).zip(0..) {
+                let (decoder, mut back) = (counts[place % 2].model().decoder(), Vec::new());
+                decode(stream, numbers.len(), &decoder, |number| back.push(number)).unwrap();
+                prop_assert_eq!(&back, numbers);
+            }
         }
     }
 

@@ -69,7 +69,7 @@ const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
 impl Moves {
     /// What there is to know of the differences of a series.
     pub(in crate::history) fn new(column: usize, timeline: usize, differences: Vec<i64>) -> Self {
-        let moving = differences.iter().fold(0, |all, one| all | one) != 0;
+        let moving = differences.iter().any(|one| *one != 0);
         let differences = if moving { differences } else { Vec::new() };
         let own_cost = looked_at(differences.len())
             .filter_map(|at| differences.get(at))
@@ -110,8 +110,7 @@ pub(in crate::history) fn relations(
     columns: usize,
     neighbourly: Option<usize>,
 ) {
-    for column in 0..columns {
-        let places = places_of(rows, column);
+    for (column, places) in places(rows, columns).into_iter().enumerate() {
         let patterns = learn(rows, &places);
         for (row, place) in places {
             let terms = if neighbourly == Some(column) {
@@ -126,13 +125,17 @@ pub(in crate::history) fn relations(
     }
 }
 
-/// Rows that have something moving in a column, and where.
-fn places_of(rows: &[Vec<Moves>], column: usize) -> Vec<(usize, usize)> {
-    let place = |(row, series): (usize, &Vec<Moves>)| {
-        let place = series.binary_search_by_key(&column, |one| one.column).ok()?;
-        series.get(place).filter(|one| one.moving).map(|_| (row, place))
-    };
-    rows.iter().enumerate().filter_map(place).collect()
+/// For each column the rows that have something moving in it, and where.
+fn places(rows: &[Vec<Moves>], columns: usize) -> Vec<Vec<(usize, usize)>> {
+    let mut places = vec![Vec::new(); columns];
+    for (row, series) in rows.iter().enumerate() {
+        for (place, one) in series.iter().enumerate().filter(|(_, one)| one.moving) {
+            if let Some(of_column) = places.get_mut(one.column) {
+                of_column.push((row, place));
+            }
+        }
+    }
+    places
 }
 
 fn note(rows: &mut [Vec<Moves>], row: usize, place: usize, terms: Vec<Term>) {
@@ -199,8 +202,8 @@ fn can_explain(rows: &[Vec<Moves>], other: &Moves, target: &Moves) -> bool {
 fn singles(target: &Moves, others: &[&Moves]) -> Vec<(Pattern, u64)> {
     let signs = others.iter().flat_map(|other| [(*other, false), (*other, true)]);
     let saving = |(other, minus): (&Moves, bool)| {
-        let saved = target.own_cost.checked_sub(cost_past(target, &[(other, minus)]))?;
-        (0 < saved).then(|| (vec![(other.column, minus)], saved))
+        let cost = cost_past(target, &[(other, minus)], target.own_cost)?;
+        Some((vec![(other.column, minus)], target.own_cost - cost))
     };
     signs.filter_map(saving).collect()
 }
@@ -227,17 +230,22 @@ fn signed_print(moves: &Moves, minus: bool) -> u64 {
     if minus { moves.print().wrapping_neg() } else { moves.print() }
 }
 
-/// What the looked-at remainders of `target` cost when `terms` are taken out of it.
-fn cost_past(target: &Moves, terms: &[(&Moves, bool)]) -> u64 {
-    let past = |at: usize| {
+/// What the looked-at remainders of `target` cost when `terms` are taken out of it, if that is below
+/// `limit`.
+fn cost_past(target: &Moves, terms: &[(&Moves, bool)], limit: u64) -> Option<u64> {
+    let mut all = 0;
+    for at in looked_at(target.differences.len()) {
         let mut one = target.differences.get(at).copied().unwrap_or(0);
         for (term, minus) in terms {
             let other = term.differences.get(at).copied().unwrap_or(0);
             one = if *minus { one.wrapping_add(other) } else { one.wrapping_sub(other) };
         }
-        cost(one)
-    };
-    looked_at(target.differences.len()).map(past).sum()
+        all += cost(one);
+        if limit <= all {
+            return None;
+        }
+    }
+    (all < limit).then_some(all)
 }
 
 /// The relation that makes a series cheapest, if any does.
@@ -307,13 +315,18 @@ fn cheapest(
     let whole = |cost: u64| cost.saturating_mul(all) / looked;
     let mut least = whole(target.own_cost) / 10 * 9;
     let mut chosen = Vec::new();
+    if least <= TERM_BITS {
+        return chosen;
+    }
     for terms in relations.filter(|terms| !terms.is_empty()) {
         let known: Vec<(&Moves, bool)> =
             terms.iter().filter_map(|term| Some((at(rows, *term)?, term.minus))).collect();
         let count = u64::try_from(terms.len()).unwrap_or(u64::MAX);
-        let cost = whole(cost_past(target, &known)).saturating_add(TERM_BITS * count);
-        if cost < least {
-            least = cost;
+        // The least cost that would be too much.
+        let left = least.saturating_sub(TERM_BITS * count);
+        let limit = left.saturating_mul(looked).div_ceil(all.max(1));
+        if let Some(cost) = cost_past(target, &known, limit) {
+            least = whole(cost).saturating_add(TERM_BITS * count);
             chosen = terms;
         }
     }

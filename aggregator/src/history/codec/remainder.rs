@@ -19,19 +19,20 @@ pub(in crate::history) struct Measure {
 
 /// What a number costs, about, in bits: to compare ways to write the same.
 pub(super) fn cost(number: i64) -> u64 {
-    if number == 0 { 0 } else { 3 + u64::from(64 - number.unsigned_abs().leading_zeros()) }
+    // Without a branch: whether a number is zero is what can't be foretold.
+    u64::from(64 - number.unsigned_abs().leading_zeros()) + 3 * u64::from(number != 0)
 }
 
 impl Measure {
     /// The measure that suits the differences; `None` when all are zero. Turns the differences
     /// into units.
     pub(in crate::history) fn take_of(differences: &mut [i64]) -> Option<Self> {
-        let unit = common_unit(differences)?;
+        let Seen { bits, still, least } = Seen::of(differences);
+        let unit = common_unit(differences, bits)?;
+        let least = Divisor::new(unit).divide(least);
         divide(differences, unit);
         // A median other than zero needs that half of them move.
-        let still = differences.iter().filter(|one| **one == 0).count();
         let step = if 2 * still < differences.len() { usual_step(differences) } else { 0 };
-        let least = differences.iter().copied().min().unwrap_or(0);
         Some(Self { unit, step, signed: least < step })
     }
 
@@ -105,33 +106,84 @@ fn usual_step(differences: &[i64]) -> i64 {
     if with.sum::<u64>() < without { median } else { 0 }
 }
 
-/// The greatest common divisor of differences; `None` when all are zero. Its power of two is that of
-/// all their bits together, and soon nothing else is left of it.
-fn common_unit(differences: &[i64]) -> Option<u64> {
-    let bits = differences.iter().fold(0, |all, one| all | one);
+/// What one look at differences says.
+struct Seen {
+    /// All their bits together.
+    bits: i64,
+    /// How many are zero.
+    still: usize,
+    least: i64,
+}
+
+impl Seen {
+    fn of(differences: &[i64]) -> Self {
+        let (mut bits, mut still, mut least) = (0, 0, i64::MAX);
+        for difference in differences {
+            bits |= difference;
+            still += usize::from(*difference == 0);
+            least = least.min(*difference);
+        }
+        Self { bits, still, least }
+    }
+}
+
+/// The greatest common divisor of differences, whose bits together are `bits`; `None` when all are
+/// zero. Its power of two is that of the bits, and soon nothing else is left of it.
+fn common_unit(differences: &[i64], bits: i64) -> Option<u64> {
     if bits == 0 {
         return None;
     }
-    let mut odd = 0;
-    for difference in differences.iter().filter(|difference| **difference != 0) {
-        let amount = difference.unsigned_abs();
-        odd = common(amount >> amount.trailing_zeros(), odd);
-        if odd == 1 {
-            break;
-        }
+    let mut moving = differences.iter().map(|one| one.unsigned_abs()).filter(|one| *one != 0);
+    let odd_part = |amount: u64| amount >> amount.trailing_zeros();
+    let mut odd = Divisor::new(odd_part(moving.next()?));
+    while odd.unit != 1 {
+        let Some(other) = moving.by_ref().find(|amount| !odd.divides(*amount)) else { break };
+        odd = Divisor::new(common(odd_part(other), odd.unit));
     }
-    Some(odd << bits.trailing_zeros())
+    Some(odd.unit << bits.trailing_zeros())
 }
 
 /// Divides differences, all of which are multiples of the unit.
 fn divide(differences: &mut [i64], unit: u64) {
-    let twos = unit.trailing_zeros();
-    if twos != 0 {
-        differences.iter_mut().for_each(|one| *one >>= twos);
+    let divisor = Divisor::new(unit);
+    if divisor.inverse != 1 {
+        differences.iter_mut().for_each(|one| *one = divisor.divide(*one));
+    } else if divisor.twos != 0 {
+        differences.iter_mut().for_each(|one| *one >>= divisor.twos);
     }
-    let odd = (unit >> twos).cast_signed();
-    if odd != 1 {
-        differences.iter_mut().filter(|one| **one != 0).for_each(|one| *one /= odd);
+}
+
+/// A number to divide by, where it is known that nothing is left over or that is the question: a
+/// multiplication does, as an odd number has an inverse among words of 64 bits.
+#[derive(Clone, Copy, Debug)]
+struct Divisor {
+    unit: u64,
+    twos: u32,
+    /// Of the odd part.
+    inverse: u64,
+    /// Multiples of the odd part, and they alone, times the inverse are at most this.
+    most: u64,
+}
+
+impl Divisor {
+    fn new(unit: u64) -> Self {
+        let twos = unit.trailing_zeros();
+        let odd = unit >> twos;
+        // Right in its lowest three bits, and in twice as many after each step.
+        let double =
+            |inverse: u64| inverse.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(inverse)));
+        let inverse = double(double(double(double(double(odd)))));
+        Self { unit, twos, inverse, most: u64::MAX / odd }
+    }
+
+    /// Whether an amount is a multiple of the odd part.
+    fn divides(&self, amount: u64) -> bool {
+        amount.wrapping_mul(self.inverse) <= self.most
+    }
+
+    /// A multiple, divided.
+    fn divide(&self, multiple: i64) -> i64 {
+        (multiple >> self.twos).wrapping_mul(self.inverse.cast_signed())
     }
 }
 
@@ -168,6 +220,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_divisor_is_a_division(unit in 1u64..=1 << 40, times: i16, amount: u64) {
+            let divisor = Divisor::new(unit);
+            let multiple = i64::from(times) * unit.cast_signed();
+            prop_assert_eq!(divisor.divide(multiple), i64::from(times));
+            let odd = unit >> unit.trailing_zeros();
+            prop_assert!(divisor.divides(multiple.unsigned_abs()));
+            prop_assert_eq!(divisor.divides(amount), amount.is_multiple_of(odd));
+        }
+
         #[test]
         fn differences_come_back(
             differences in prop::collection::vec(

@@ -1,22 +1,51 @@
 //! A remainder as a token, which says how large it is, and the raw bits below its leading two.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "the innermost loops of every block: a highest bit is below 64, a token below 130 and a \
+              width below 63"
+)]
+
 /// Distinct tokens: one for each number below 8, then two for each doubling.
 pub(super) const TOKENS: usize = 130;
 
 /// Numbers that are their own token.
 const DIRECT: u64 = 8;
 
-/// The token of a number, and how many raw bits follow it. Without a branch: which side of
-/// [`DIRECT`] the next number is on is what can't be foretold.
+/// What the tokens of numbers have in common whose highest bit is at the same place, in a table: which
+/// side of [`DIRECT`] the next number is on is what can't be foretold, and a compiler makes a branch
+/// of what is only written without one.
+#[derive(Clone, Copy)]
+struct Doubling {
+    /// Raw bits.
+    width: u8,
+    /// What their leading two bits are added to, or all of a number that is its own token.
+    before: u8,
+}
+
+const DOUBLINGS: [Doubling; 64] = {
+    let mut all = [Doubling { width: 0, before: 0 }; 64];
+    let mut exponent = DIRECT.trailing_zeros() as usize;
+    while exponent < 64 {
+        // What is left of a large number is its leading two bits: 2 or 3.
+        all[exponent] = Doubling { width: exponent as u8 - 1, before: 2 * exponent as u8 };
+        exponent += 1;
+    }
+    all
+};
+
+/// The place of the highest bit.
 #[inline]
-#[expect(clippy::as_conversions, reason = "a token is below 130 and a width below 63")]
+fn exponent(number: u64) -> usize {
+    (63 - (number | 1).leading_zeros()) as usize
+}
+
+/// The token of a number, and how many raw bits follow it.
+#[inline]
 pub(super) fn token(number: u64) -> (u8, u32) {
-    let is_large = DIRECT <= number;
-    let exponent = 63 - (number | 1).leading_zeros();
-    let width = if is_large { exponent - 1 } else { 0 };
-    let doublings = if is_large { 2 * exponent } else { 0 };
-    // What is left of a large number is its leading two bits: 2 or 3.
-    ((number >> width) as u8 + doublings as u8, width)
+    let Doubling { width, before } = DOUBLINGS[exponent(number) & 63];
+    ((number >> width) as u8 + before, u32::from(width))
 }
 
 /// The least number of a token, and how many raw bits say which one it is.
@@ -42,16 +71,26 @@ pub(super) struct Scale {
     moved: bool,
 }
 
+/// The first of the two contexts of a scale, by the highest bit of the mean: one for two doublings.
+const SCALES: [u8; 64] = {
+    let mut all = [0; 64];
+    let mut exponent = 2;
+    while exponent < 64 {
+        let bits = exponent as u8 - 1;
+        all[exponent] = if bits < 40 { bits & !1 } else { 40 };
+        exponent += 1;
+    }
+    all
+};
+
 /// Above this a number only counts as large.
 const LARGE: u64 = 1 << 50;
 
 impl Scale {
     /// The table to use for the next token.
     #[inline]
-    #[expect(clippy::as_conversions, reason = "at most 41")]
     pub(super) fn context(self) -> usize {
-        let bits = (64 - (self.mean >> 2).leading_zeros()).min(40);
-        (bits & !1) as usize + usize::from(self.moved)
+        usize::from(SCALES[exponent(self.mean) & 63]) + usize::from(self.moved)
     }
 
     /// Takes note of a remainder.
@@ -77,6 +116,16 @@ mod tests {
             prop_assert!(usize::from(token) < TOKENS);
             prop_assert_eq!(width, again);
             prop_assert!(least <= number && number - least < 1 << width);
+        }
+    }
+
+    #[test]
+    fn a_context_is_of_two_doublings_of_the_mean_and_of_whether_the_last_moved() {
+        for (mean, context) in
+            [(0, 0), (7, 0), (8, 2), (31, 2), (32, 4), (1 << 40, 38), (1 << 41, 40), (u64::MAX, 40)]
+        {
+            assert_eq!(Scale { mean, moved: false }.context(), context, "{mean}");
+            assert_eq!(Scale { mean, moved: true }.context(), context + 1, "{mean}");
         }
     }
 

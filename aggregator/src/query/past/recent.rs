@@ -12,7 +12,7 @@ use tally_proto::{
 
 use super::{PastQueries, TickRange};
 use crate::{
-    archive::rows::{self, Frames, Wanted},
+    archive::rows::{self, Frames, SharedWhats, Wanted},
     history::{
         life::{Life, Who},
         selection::Selection,
@@ -116,11 +116,11 @@ fn sum_series(metric: MetricName, points: &[Point]) -> Option<Series> {
 
 fn of_node(node: &NodeSlot, wanted: Wanted<'_>, range: TickRange) -> Vec<Row> {
     let view: View = node.view();
-    let mut found = Vec::new();
+    let (mut found, mut shared) = (Vec::new(), SharedWhats::default());
     let mut before: Option<EraView<'_>> = None;
     for era in view.eras() {
         if era.frames.iter().any(|frame| range.contains(frame.tick)) {
-            let planned = rows::plan(era.schema, &node.name, wanted);
+            let planned = rows::plan(era.schema, &node.name, wanted, &mut shared);
             if !planned.is_empty() {
                 let frames = EraFrames::new(&era, before.as_ref());
                 let timeline = Arc::new(Timeline::of(frames.ticks.iter().copied()));
