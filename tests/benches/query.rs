@@ -119,7 +119,7 @@ fn usage_of_many(criterion: &mut Criterion) {
         out.resize(out.len() + BYTES_OF_A_POD, 0);
     };
     group.bench_function("written", |bench| {
-        bench.iter(|| queries.write_pod_usage(asked, now, PODS_OF_A_PIECE, write));
+        bench.iter(|| queries.write_pod_usage(asked, now, PODS_OF_A_PIECE, || write));
     });
     group.finish();
 }

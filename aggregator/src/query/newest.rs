@@ -58,11 +58,6 @@ impl<'a> Newest<'a> {
         value(self.schema, &self.columns, self.schema.read_offset?, number)
     }
 
-    /// What the column at `index` says of the entity that has `cell`.
-    pub(super) fn beside(&self, cell: Cell, index: usize) -> Option<i64> {
-        beside(self.schema, &self.columns, cell, index)
-    }
-
     /// The rates of a counter at its `index`: one for each of its rows.
     pub(super) fn rates(&self, index: usize, rate: MetricId) -> Vec<Option<Value>> {
         let integer = rate.metric().value == ValueType::Integer;
@@ -74,32 +69,58 @@ impl<'a> Newest<'a> {
     pub(super) fn readings(&self, index: usize) -> Vec<Option<(Reading, Reading)>> {
         let earlier = self.before.as_ref().and_then(|before| before.counter(self.schema, index));
         let totals = self.columns.values.get(index).into_iter().flatten().enumerate();
+        let offsets = self.schema.read_offset.map(|offset| self.beside(index, offset));
         totals
             .map(|(position, total)| {
-                let cell = Cell { index, position };
-                let before = earlier.as_ref()?.reading(cell)?;
-                let offset = self.beside(cell, self.schema.read_offset?)?;
+                let before = earlier.as_ref()?.reading(position)?;
+                let offset = offsets.as_ref()?.at(position)?;
                 Some((before, Reading { tick: self.tick, offset, total: *total }))
             })
             .collect()
     }
+
+    /// What the column at `index` says of the entities of the column at `from`.
+    pub(super) fn beside(&self, from: usize, index: usize) -> Beside<'_> {
+        Beside::new(self.schema, &self.columns, from, index)
+    }
 }
 
-/// Where an entity stands in a column.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cell {
-    /// The column's place in the layout.
-    pub index: usize,
-    /// The entity's place in the column.
-    pub position: usize,
+/// A column, as the entities of another are in it.
+pub(super) struct Beside<'a> {
+    schema: &'a Schema,
+    from: usize,
+    index: usize,
+    values: &'a [i64],
+    /// Most columns are of the same entities, so that what was found in one need not be sought in
+    /// another.
+    is_same: bool,
+}
+
+impl<'a> Beside<'a> {
+    fn new(schema: &'a Schema, columns: &'a Columns, from: usize, index: usize) -> Self {
+        let row_set = |index: usize| schema.layout.columns.get(index).map(|column| column.row_set);
+        let values = columns.values.get(index).map_or(&[][..], |values| values);
+        Self { schema, from, index, values, is_same: row_set(from) == row_set(index) }
+    }
+
+    /// What it says of the entity that has that position in the other.
+    pub(super) fn at(&self, position: usize) -> Option<i64> {
+        if self.is_same {
+            return self.values.get(position).copied();
+        }
+        let layout = &self.schema.layout;
+        let number = *layout.rows(self.from).get(position)?;
+        self.values.get(layout.position(self.index, number)?).copied()
+    }
 }
 
 /// One counter in the frame before.
 struct Counter<'a> {
     before: &'a Before<'a>,
-    index: usize,
-    /// The newest frame's schema, when it is another one.
-    other: Option<&'a Schema>,
+    totals: &'a [i64],
+    offsets: Beside<'a>,
+    /// The newest frame's schema and the counter's index in it, when it is another one.
+    other: Option<(&'a Schema, usize)>,
 }
 
 impl<'a> Before<'a> {
@@ -116,47 +137,40 @@ impl<'a> Before<'a> {
 
     fn counter(&'a self, schema: &'a Arc<Schema>, index: usize) -> Option<Counter<'a>> {
         if Arc::ptr_eq(self.schema, schema) {
-            return Some(Counter { before: self, index, other: None });
+            return self.column(index, None);
         }
         let meaning = schema.meaning(index)?;
-        let index = self.schema.column_of(&meaning.metric, &meaning.labels)?;
-        Some(Counter { before: self, index, other: Some(schema) })
+        let mine = self.schema.column_of(&meaning.metric, &meaning.labels)?;
+        self.column(mine, Some((&**schema, index)))
+    }
+
+    fn column(&'a self, index: usize, other: Option<(&'a Schema, usize)>) -> Option<Counter<'a>> {
+        let totals = self.columns.values.get(index)?;
+        let offsets = Beside::new(self.schema, &self.columns, index, self.schema.read_offset?);
+        Some(Counter { before: self, totals, offsets, other })
     }
 }
 
 impl Counter<'_> {
-    /// The reading of the entity that has `cell` in the newest frame, if it is still in the same
+    /// The reading of the entity that has a position in the newest frame, if it is still in the same
     /// life.
-    fn reading(&self, cell: Cell) -> Option<Reading> {
-        let Before { schema, tick, columns } = self.before;
+    fn reading(&self, position: usize) -> Option<Reading> {
+        let Before { schema, tick, .. } = self.before;
         let position = match self.other {
-            Some(other) => {
-                let number = *other.layout.rows(cell.index).get(cell.position)?;
-                schema.layout.position(self.index, schema.row_of(other, number)?)?
+            Some((other, index)) => {
+                let number = *other.layout.rows(index).get(position)?;
+                schema.layout.position(self.offsets.from, schema.row_of(other, number)?)?
             }
-            None => cell.position,
+            None => position,
         };
-        let total = *columns.values.get(self.index)?.get(position)?;
-        let cell = Cell { index: self.index, position };
-        let offset = beside(schema, columns, cell, schema.read_offset?)?;
-        Some(Reading { tick: *tick, offset, total })
+        let total = *self.totals.get(position)?;
+        Some(Reading { tick: *tick, offset: self.offsets.at(position)?, total })
     }
 }
 
 fn value(schema: &Schema, columns: &Columns, index: usize, number: EntityNumber) -> Option<i64> {
     let position = schema.layout.position(index, number)?;
     columns.values.get(index)?.get(position).copied()
-}
-
-/// Most columns are of the same entities, so that what was found in one need not be sought in another.
-fn beside(schema: &Schema, columns: &Columns, cell: Cell, index: usize) -> Option<i64> {
-    let row_set = |index: usize| Some(schema.layout.columns.get(index)?.row_set);
-    if row_set(index)? == row_set(cell.index)? {
-        columns.values.get(index)?.get(cell.position).copied()
-    } else {
-        let number = *schema.layout.rows(cell.index).get(cell.position)?;
-        value(schema, columns, index, number)
-    }
 }
 
 /// The columns that rates need, at their places.

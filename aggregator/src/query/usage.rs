@@ -33,6 +33,9 @@ const USABLE_RESOLUTIONS: i64 = 3;
 /// its pods from an autoscaler's sight. An autoscaler looks every 15 s.
 const USABLE_AT_LEAST_MS: i64 = 30_000;
 
+/// What the pods of most nodes take when they are written.
+const BYTES_OF_A_NODE: usize = 8 << 10;
+
 /// What a node or a container uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
@@ -148,22 +151,30 @@ impl Queries {
         let keep = |kept: &mut Vec<Option<PodUsage>>, seen: &SeenPod<'_, '_>| {
             kept.push(Some(seen.kept()));
         };
-        let (mut kept, places) = self.in_order(&views, asked, keep);
+        let (mut kept, places) = self.in_order(&views, asked, Vec::new, keep);
         let take = |place: Place<'_>| kept.get_mut(place.node)?.get_mut(place.pod)?.take();
         places.into_iter().filter_map(take).collect()
     }
 
-    /// The same as `write` appends it, one pod after the other: in pieces of so many pods.
-    pub fn write_pod_usage(
+    /// The same as it is written, one pod after the other: in pieces of so many pods. The pods of each
+    /// node get a writer of their own, which appends them.
+    pub fn write_pod_usage<W>(
         &self,
         asked: PodsAsked<'_>,
         now: UnixMs,
         pods_of_a_piece: usize,
-        write: impl Fn(&SeenPod<'_, '_>, &mut Vec<u8>) + Sync,
-    ) -> Vec<Vec<u8>> {
+        writer: impl Fn() -> W + Sync,
+    ) -> Vec<Vec<u8>>
+    where
+        W: FnMut(&SeenPod<'_, '_>, &mut Vec<u8>) + Send + Sync,
+    {
         let views = self.views_of(asked.scope, now);
-        let (written, places) = self.in_order(&views, asked, |of_node: &mut Written, seen| {
-            write(seen, &mut of_node.bytes);
+        let start = || Written { write: writer(), bytes: Vec::new(), ends: Vec::new() };
+        let (written, places) = self.in_order(&views, asked, start, |of_node, seen| {
+            if of_node.bytes.is_empty() {
+                of_node.bytes.reserve(BYTES_OF_A_NODE);
+            }
+            (of_node.write)(seen, &mut of_node.bytes);
             of_node.ends.push(of_node.bytes.len());
         });
         let of = |place: &Place<'_>| written.get(place.node)?.of(place.pod);
@@ -271,14 +282,14 @@ impl NodeView {
 }
 
 /// Pods of one node as they were written.
-#[derive(Default)]
-struct Written {
+struct Written<W> {
+    write: W,
     bytes: Vec<u8>,
     /// Where each ends.
     ends: Vec<usize>,
 }
 
-impl Written {
+impl<W> Written<W> {
     fn of(&self, pod: usize) -> Option<&[u8]> {
         let begin = pod.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before))?;
         self.bytes.get(*begin..*self.ends.get(pod)?)

@@ -2,13 +2,14 @@
 
 use tally_proto::{
     catalogue,
+    columns::Layout,
     declaration::{ColumnNumber, EntityNumber},
     name::ContainerName,
     rate,
 };
 
 use super::{
-    super::newest::{Cell, Newest},
+    super::newest::{Beside, Newest},
     ContainerUsage, Containers, Interval, Usage,
 };
 use crate::{
@@ -27,14 +28,14 @@ pub(super) fn needs(schema: &Schema, number: ColumnNumber) -> bool {
         })
 }
 
-/// The columns of one frame that usage is in.
+/// The columns of one frame that usage is in; what is beside CPU has numbers of the same entities.
 pub(super) struct UsageColumns<'a> {
-    newest: &'a Newest<'a>,
+    layout: &'a Layout,
     cpu: Option<usize>,
     readings: Vec<Option<(Reading, Reading)>>,
-    memory: Option<usize>,
-    swap: Option<usize>,
-    ephemeral_storage: Option<usize>,
+    memory: Option<Beside<'a>>,
+    swap: Option<Beside<'a>>,
+    ephemeral_storage: Option<Beside<'a>>,
 }
 
 impl<'a> UsageColumns<'a> {
@@ -45,22 +46,31 @@ impl<'a> UsageColumns<'a> {
             catalogue::MEMORY_SWAP,
             catalogue::EPHEMERAL_STORAGE_USAGE,
         ]);
-        let readings = cpu.map(|index| newest.readings(index)).unwrap_or_default();
-        Self { newest, cpu, readings, memory, swap, ephemeral_storage }
+        let beside = |column: Option<usize>| Some(newest.beside(cpu?, column?));
+        Self {
+            layout: &newest.schema.layout,
+            cpu,
+            readings: cpu.map(|index| newest.readings(index)).unwrap_or_default(),
+            memory: beside(memory),
+            swap: beside(swap),
+            ephemeral_storage: beside(ephemeral_storage),
+        }
     }
 
     /// What a row uses; `None` without a rate of CPU or without memory.
     pub(super) fn usage(&self, row: EntityNumber) -> Option<(Interval, Usage)> {
-        let index = self.cpu?;
-        let cell = Cell { index, position: self.newest.schema.layout.position(index, row)? };
-        let (before, now) = self.readings.get(cell.position).copied().flatten()?;
+        let position = self.layout.position(self.cpu?, row)?;
+        let (before, now) = self.readings.get(position).copied().flatten()?;
         let length_us = elapsed_us((before.tick, before.offset), (now.tick, now.offset))?;
         let growth = rate::growth(before.total, now.total).ok()?;
+        // Nothing can use less than nothing.
+        let bytes =
+            |column: &Option<Beside<'_>>| u64::try_from(column.as_ref()?.at(position)?).ok();
         let usage = Usage {
             cpu_nanocores: rate::nanocores(growth, length_us).ok()?,
-            memory_bytes: self.bytes(self.memory, cell)?,
-            swap_bytes: self.bytes(self.swap, cell),
-            ephemeral_storage_bytes: self.bytes(self.ephemeral_storage, cell),
+            memory_bytes: bytes(&self.memory)?,
+            swap_bytes: bytes(&self.swap),
+            ephemeral_storage_bytes: bytes(&self.ephemeral_storage),
         };
         Some((Interval { end: now.at(), tick: now.tick, length_us }, usage))
     }
@@ -107,10 +117,5 @@ impl<'a> UsageColumns<'a> {
             }
         }
         earliest
-    }
-
-    /// Nothing can use less than nothing.
-    fn bytes(&self, column: Option<usize>, cell: Cell) -> Option<u64> {
-        u64::try_from(self.newest.beside(cell, column?)?).ok()
     }
 }

@@ -31,16 +31,17 @@ pub(super) struct Place<'v> {
 }
 
 impl Queries {
-    /// Shows the pods of some nodes, each with what was made of its node's pods so far. What was made of
-    /// each node's, and where each pod is, by namespace and name.
-    pub(super) fn in_order<'v, M: Default + Send>(
+    /// Shows the pods of some nodes, each with what was made of its node's pods so far, beginning with
+    /// `start`. What was made of each node's, and where each pod is, by namespace and name.
+    pub(super) fn in_order<'v, M: Send>(
         &self,
         views: &'v [NodeView],
         asked: PodsAsked<'_>,
+        start: impl Fn() -> M + Sync,
         make: impl Fn(&mut M, &SeenPod<'v, '_>) + Sync,
     ) -> (Vec<M>, Vec<Place<'v>>) {
         let of_node = |(node, view): (usize, &'v NodeView)| {
-            let (mut made, mut places) = (M::default(), Vec::new());
+            let (mut made, mut places) = (start(), Vec::new());
             self.see_pods(view, asked, |seen| {
                 make(&mut made, seen);
                 let (key, interval) = (seen.key, seen.interval);
@@ -60,13 +61,17 @@ fn sorted<'v>(places: impl Iterator<Item = Place<'v>>) -> Vec<Place<'v>> {
     // First by namespace: what is compared after that fits into a cache.
     let mut number_of: HashMap<&NamespaceName, usize> = HashMap::new();
     let mut of_namespaces: Vec<(&NamespaceName, Vec<Place<'v>>)> = Vec::new();
+    let mut last = None;
     for place in places {
         let namespace = &place.key.namespace;
-        let next = of_namespaces.len();
-        let number = *number_of.entry(namespace).or_insert(next);
-        if number == next {
-            of_namespaces.push((namespace, Vec::new()));
-        }
+        let number = match last {
+            Some((known, number)) if known == namespace => number,
+            _ => *number_of.entry(namespace).or_insert_with(|| {
+                of_namespaces.push((namespace, Vec::new()));
+                of_namespaces.len() - 1
+            }),
+        };
+        last = Some((namespace, number));
         if let Some((_, places)) = of_namespaces.get_mut(number) {
             places.push(place);
         }

@@ -20,7 +20,7 @@ fn ask(queries: &Queries, asked: PodsAsked<'_>) -> Vec<PodUsage> {
     let write = |seen: &SeenPod<'_, '_>, out: &mut Vec<u8>| {
         out.extend_from_slice(format!("{:?}\n", seen.kept()).as_bytes());
     };
-    let written = queries.write_pod_usage(asked, NOW, OF_A_PIECE, write);
+    let written = queries.write_pod_usage(asked, NOW, OF_A_PIECE, || write);
     let lines = |pods: &[PodUsage]| pods.iter().map(|pod| format!("{pod:?}\n")).collect::<String>();
     let expected: Vec<Vec<u8>> =
         kept.chunks(OF_A_PIECE).map(|pods| lines(pods).into_bytes()).collect();

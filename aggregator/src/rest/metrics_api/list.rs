@@ -1,11 +1,11 @@
-//! A list, or one object, in the form that was asked for, in pieces that are made as the client
-//! takes them: what is in memory of a long list is its numbers. Of protobuf, whose length comes
-//! first, it is the pieces: they take no more than the numbers.
+//! A list, or one object, in the form that was asked for, in pieces. What pods use is written as it is
+//! found, in the forms that are asked for most: its pieces are in memory until they are sent. In other
+//! forms pieces are made as the client takes them, and what is in memory is the numbers.
 
 use std::io;
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::stream;
 use tally_proto::tick::UnixMs;
 use tokio::sync::OwnedSemaphorePermit;
@@ -87,22 +87,34 @@ impl List {
         }
     }
 
-    /// A list of what pods use. What is asked for most, by autoscalers and `kubectl top`, is in protobuf:
-    /// that is written as it is found.
+    /// A list of what pods use. In the forms that autoscalers and `kubectl top` ask for it is written as
+    /// it is found.
     pub(super) fn of_pods(
         queries: &Queries,
         pods: PodsAsked<'_>,
         now: UnixMs,
         asked: Asked,
     ) -> Self {
-        if asked.form.encoding != Encoding::Protobuf {
-            return Self::new(Objects::Pods(queries.pod_usage(pods, now)), asked);
+        match (asked.form.encoding, asked.form.shape) {
+            (Encoding::Protobuf, _) => {
+                let items = queries.write_pod_usage(pods, now, ITEMS_OF_A_PIECE, || {
+                    let writer = protobuf::Writer::new(asked.created_s);
+                    move |seen, out| writer.push_item(&seen.into(), out)
+                });
+                Self::protobuf(items, asked)
+            }
+            (Encoding::Json, Shape::Itself) if !asked.pretty => {
+                let items = queries.write_pod_usage(pods, now, ITEMS_OF_A_PIECE, || {
+                    let mut writer = json::Writer::new(asked.dialect, asked.created_s);
+                    move |seen, out| {
+                        out.push(b',');
+                        writer.push_item(&seen.into(), out);
+                    }
+                });
+                Self::Made(Pieces::new(json_list(items, asked)))
+            }
+            _ => Self::new(Objects::Pods(queries.pod_usage(pods, now)), asked),
         }
-        let writer = protobuf::Writer::new(asked.created_s);
-        let items = queries.write_pod_usage(pods, now, ITEMS_OF_A_PIECE, |seen, out| {
-            writer.push_item(&seen.into(), out);
-        });
-        Self::protobuf(items, asked)
     }
 
     fn protobuf(items: Vec<Vec<u8>>, asked: Asked) -> Self {
@@ -156,6 +168,29 @@ fn protobuf_list(items: Vec<Vec<u8>>, asked: Asked) -> Vec<Bytes> {
     all.map(Bytes::from).collect()
 }
 
+/// A list in JSON, of items that are written already, each with a comma before it.
+fn json_list(items: Vec<Vec<u8>>, asked: Asked) -> Vec<Bytes> {
+    let (head, end) = json_frame(asked, items.is_empty());
+    let mut items: Vec<Bytes> = items.into_iter().map(Bytes::from).collect();
+    if let Some(first) = items.first_mut() {
+        first.advance(1);
+    }
+    std::iter::once(head.into()).chain(items).chain([end.into()]).collect()
+}
+
+/// What comes before the items of a list in JSON, and after them.
+fn json_frame(asked: Asked, is_empty: bool) -> (Vec<u8>, Vec<u8>) {
+    let (api_version, kind) = asked.of;
+    match (asked.dialect, is_empty) {
+        // Of nothing it had nothing.
+        (Dialect::Heapster, true) => (b"{\"metadata\":{},\"items\":null".to_vec(), b"}".to_vec()),
+        (Dialect::Heapster, false) => (b"{\"metadata\":{},\"items\":[".to_vec(), b"]}".to_vec()),
+        (Dialect::Kubernetes, _) => {
+            (json::list_head(api_version, &format!("{kind}List")), b"]}".to_vec())
+        }
+    }
+}
+
 impl Unmade {
     fn new(objects: Objects, asked: Asked) -> Self {
         let json_writer = || json::Writer::new(asked.dialect, asked.created_s);
@@ -173,17 +208,9 @@ impl Unmade {
                 let end = format!("kind: {list_kind}\nmetadata: {{}}\n");
                 (Writer::Yaml(json_writer()), head.into_bytes(), end.into_bytes())
             }
-            _ if asked.dialect == Dialect::Heapster => {
-                // Of nothing it had nothing.
-                let (head, end) = match objects.len() {
-                    0 => (&b"{\"metadata\":{},\"items\":null"[..], &b"}"[..]),
-                    _ => (&b"{\"metadata\":{},\"items\":["[..], &b"]}"[..]),
-                };
-                (Writer::Json(json_writer()), head.to_vec(), end.to_vec())
-            }
             _ => {
-                let head = json::list_head(api_version, &list_kind);
-                (Writer::Json(json_writer()), head, b"]}".to_vec())
+                let (head, end) = json_frame(asked, objects.len() == 0);
+                (Writer::Json(json_writer()), head, end)
             }
         };
         let is_json = asked.form.encoding == Encoding::Json;

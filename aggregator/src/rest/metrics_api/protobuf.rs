@@ -2,8 +2,7 @@
 //! and in it the message (`k8s.io/metrics/pkg/apis/metrics/v1beta1/generated.proto`).
 //!
 //! An item is written by hand, for 150,000 of them are to be written in no time: a message's length
-//! stands before it, so room for a short one is left, and what was written moves where that is not
-//! enough.
+//! stands before it, so room for a likely one is left, and what was written moves where that is wrong.
 
 use super::objects::{Amounts, Object, amounts};
 use crate::query::usage::{Usage, selector};
@@ -67,7 +66,7 @@ impl Writer {
 
     /// Appends an item of a list.
     pub(super) fn push_item(&self, object: &Object<'_>, out: &mut Vec<u8>) {
-        nested(ITEMS, out, |out| self.push(object, out));
+        nested_in::<2>(ITEMS, out, |out| self.push(object, out));
     }
 
     /// Appends the object's own message.
@@ -135,21 +134,29 @@ fn push_varint(number: usize, out: &mut Vec<u8>) {
     prost::encoding::encode_varint(u64::try_from(number).unwrap_or(u64::MAX), out);
 }
 
-/// Appends what `push` appends as a field, with its length before it.
+/// Appends what `push` appends as a field, with its length before it; most are short.
 fn nested(tag: u8, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>)) {
-    out.extend_from_slice(&[tag, 0]);
+    nested_in::<1>(tag, out, push);
+}
+
+/// The same of a field whose length likely has so many bytes itself.
+fn nested_in<const LIKELY: usize>(tag: u8, out: &mut Vec<u8>, push: impl FnOnce(&mut Vec<u8>)) {
+    out.push(tag);
+    let room = out.len();
+    out.extend_from_slice(&[0; LIKELY]);
     let begin = out.len();
     push(out);
-    let length = out.len() - begin;
-    if let (Ok(short @ 0..=0x7f), Some(place)) = (u8::try_from(length), out.get_mut(begin - 1)) {
-        *place = short;
-        return;
+    let end = out.len();
+    let length = u64::try_from(end - begin).unwrap_or(u64::MAX);
+    let needed = prost::encoding::encoded_len_varint(length);
+    if LIKELY < needed {
+        out.resize(end + needed - LIKELY, 0);
     }
-    let length = u64::try_from(length).unwrap_or(u64::MAX);
-    let (end, more) = (out.len(), prost::encoding::encoded_len_varint(length) - 1);
-    out.resize(end + more, 0);
-    out.copy_within(begin..end, begin + more);
-    if let Some(mut room) = out.get_mut(begin - 1..begin + more) {
+    if LIKELY != needed {
+        out.copy_within(begin..end, room + needed);
+        out.truncate(room + needed + end - begin);
+    }
+    if let Some(mut room) = out.get_mut(room..room + needed) {
         prost::encoding::encode_varint(length, &mut room);
     }
 }

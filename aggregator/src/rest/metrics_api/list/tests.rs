@@ -62,6 +62,21 @@ fn written(objects: Objects, asked: Asked) -> (Vec<u8>, usize) {
     (pieces.concat(), pieces.len())
 }
 
+/// A list in JSON, of items that were written before, two to a piece.
+fn written_before(objects: &Objects, asked: Asked) -> Vec<u8> {
+    let mut writer = json::Writer::new(asked.dialect, asked.created_s);
+    let mut items = Vec::new();
+    for (place, object) in objects.iter().enumerate() {
+        if place % 2 == 0 {
+            items.push(Vec::new());
+        }
+        let piece = items.last_mut().unwrap();
+        piece.push(b',');
+        writer.push_item(&object, piece);
+    }
+    json_list(items, asked).concat()
+}
+
 fn with(encoding: Encoding, shape: Shape) -> Asked {
     Asked { form: Form { encoding, shape }, ..ASKED }
 }
@@ -87,6 +102,10 @@ fn a_list_of_any_length_is_whole_in_every_form() {
     for count in [0, 1, 499, 500, 501, 1000, 1001] {
         let (json, pieces) = written(pods(count), ASKED);
         assert_eq!(pieces, count.div_ceil(ITEMS_OF_A_PIECE).max(1), "{count}");
+        assert!(written_before(&pods(count), ASKED) == json, "{count}");
+        let heapsters = Asked { dialect: Dialect::Heapster, ..ASKED };
+        let as_taken = written(pods(count), heapsters).0;
+        assert!(written_before(&pods(count), heapsters) == as_taken, "{count}");
         let json: Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["kind"], "PodMetricsList");
         let items = json["items"].as_array().unwrap();
