@@ -1,6 +1,6 @@
 //! Over real gRPC: a frame is acknowledged as soon as it is durable and not before; frames that
 //! could not be recorded are asked for again as soon as they can be, though their agent says nothing
-//! more before it hears of them.
+//! more before it hears of them; and a model that is filled from what was recorded has the sums of before.
 #![allow(clippy::unwrap_used, reason = "a test that breaks here has found something")]
 
 use std::{sync::Arc, time::Duration};
@@ -8,21 +8,30 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tally_aggregator::{
     admission::Rules,
+    archive::refill::{Part, refill},
     clock::{Clock, Now},
     history::disk::simulated::SimulatedDisk,
     ingest::IngestService,
-    journal::{Committer, Journal, Position, Span, WAITING_MOST, segment::SegmentNumber},
+    journal::{
+        Committer, Journal, Position, Span, WAITING_MOST,
+        segment::{SegmentName, SegmentNumber, SegmentState},
+    },
     model::Model,
+    query::{Queries, TickRange},
     self_metrics::SelfMetrics,
 };
 use tally_proto::{
-    columns::{Builder, pack_key},
-    declaration::{ColumnNumber, Declared, EntityDeclaration, EntityNumber},
+    columns::{Builder, Packer, pack_key},
+    declaration::{
+        ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber, PodKey,
+    },
     decode, encode,
+    entity::Entity,
     message::{
         AgentMessage, AggregatorMessage, BootId, Declarations, Hello, PackedFrame, Run, Sequence,
     },
-    name::NodeName,
+    metric::{Labels, MetricName},
+    name::{ContainerName, NamespaceName, NodeName, PodName, PodUid},
     tick::{Resolution, Tick},
     wire::{self, ingest_client::IngestClient, ingest_server::IngestServer},
 };
@@ -48,9 +57,16 @@ fn every_second() -> Resolution {
     Resolution::from_seconds(1).unwrap()
 }
 
-async fn serve(journal: Arc<Journal>, durable: watch::Receiver<Position>) -> (String, SelfMetrics) {
+fn model() -> Arc<Model> {
+    Arc::new(Model::new(every_second(), 900_000))
+}
+
+async fn serve(
+    journal: Arc<Journal>,
+    durable: watch::Receiver<Position>,
+    model: Arc<Model>,
+) -> (String, SelfMetrics) {
     let resolution = every_second();
-    let model = Arc::new(Model::new(resolution, 900_000));
     let metrics = SelfMetrics::default();
     let rules = Rules { resolution, clock_skew_ms: 60_000, entities_per_node: 10 };
     let clock = Clock::new(|| Now { unix: NOW.unix_ms(), elapsed: Duration::ZERO });
@@ -122,7 +138,7 @@ async fn each_frame_is_acknowledged_as_soon_as_it_is_durable() {
     let disk = Arc::new(SimulatedDisk::default());
     let mut committer = Committer::new(disk, Arc::clone(&journal), SPAN);
     let (announce, durable) = watch::channel(Position::default());
-    let (url, metrics) = serve(journal, durable).await;
+    let (url, metrics) = serve(journal, durable, model()).await;
     let (sender, mut answers) = connect(&url, vec![hello("a"), node()]).await;
     for sequence in 1..=3 {
         sender.send(encode::agent_message(frame(sequence))).await.unwrap();
@@ -146,7 +162,7 @@ async fn streams_that_wait_end_once_there_is_room() {
     let mut committer = Committer::new(Arc::new(disk.clone()), Arc::clone(&journal), SPAN);
     let (announce, durable) = watch::channel(Position::default());
     let mut commit = || announce.send_replace(committer.commit(Duration::ZERO).unwrap().durable);
-    let (url, metrics) = serve(Arc::clone(&journal), durable).await;
+    let (url, metrics) = serve(Arc::clone(&journal), durable, model()).await;
 
     // One that has heard of all that it sent before.
     let (sender, mut acknowledged) = connect(&url, vec![hello("a"), node(), frame(1)]).await;
@@ -168,5 +184,87 @@ async fn streams_that_wait_end_once_there_is_room() {
     for answers in [&mut acknowledged, &mut waiting] {
         let status = end(answers).await;
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+}
+
+/// A pod of a namespace, with a container whose memory is a column.
+fn pod(name: &str) -> AgentMessage {
+    let start = Some(NOW.unix_ms());
+    let key = PodKey {
+        namespace: NamespaceName::parse("shop").unwrap(),
+        name: PodName::parse(name).unwrap(),
+    };
+    let pod = Declared::Pod { uid: PodUid::parse(name).unwrap(), key: Some(key), path: None };
+    let container = Declared::PodContainer {
+        pod: EntityNumber(1),
+        name: Some(ContainerName::parse("app").unwrap()),
+        id: None,
+        path: None,
+        sandbox: false,
+        image: None,
+    };
+    let declared = [Declared::Node, pod, container].into_iter().zip(0..);
+    let entities = declared.map(|(what, number)| EntityDeclaration {
+        number: EntityNumber(number),
+        start,
+        what,
+    });
+    let column = ColumnDeclaration {
+        number: ColumnNumber(1),
+        metric: MetricName::parse("memory/usage").unwrap(),
+        labels: Labels::none(),
+        floating: false,
+        cumulative: false,
+    };
+    AgentMessage::Declarations(Declarations {
+        entities: entities.collect(),
+        columns: vec![column],
+        retired: Vec::new(),
+    })
+}
+
+#[tokio::test]
+async fn a_model_that_is_filled_has_the_sums_of_before() {
+    // More than are added at once, and not a multiple of that.
+    const FRAMES: u64 = 50;
+    let journal = Arc::new(Journal::new(SegmentNumber(1), WAITING_MOST));
+    let disk = SimulatedDisk::default();
+    let mut committer = Committer::new(Arc::new(disk.clone()), Arc::clone(&journal), SPAN);
+    let (_announce, durable) = watch::channel(Position::default());
+    let before = model();
+    let (url, metrics) = serve(journal, durable, Arc::clone(&before)).await;
+    for (place, name) in (1..).zip(["a", "b"]) {
+        let (sender, _answers) = connect(&url, vec![hello(name), pod(name)]).await;
+        let (mut builder, mut packer) = (Builder::new(), Packer::new());
+        for sequence in 1..=FRAMES {
+            for entity in 0..3 {
+                builder.set(EntityNumber(entity), ColumnNumber::READ_OFFSET, 0);
+            }
+            let value = place * 1000 + i64::try_from(sequence).unwrap();
+            builder.set(EntityNumber(2), ColumnNumber(1), value);
+            let mut columns = Vec::new();
+            packer.pack(builder.finish(), &mut columns);
+            let tick = Tick(NOW.0 - FRAMES + sequence);
+            let frame = PackedFrame { sequence: Sequence(sequence), tick, columns: columns.into() };
+            sender.send(encode::agent_message(AgentMessage::Frame(frame))).await.unwrap();
+        }
+        while metrics.frames_received.get() < u64::try_from(place).unwrap() * FRAMES {
+            yield_now().await;
+        }
+    }
+    committer.close(Duration::ZERO).unwrap();
+
+    let filled = model();
+    let segment = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
+    refill(&disk, segment, &filled, Part { number: 0, of: 1, until: NOW }).unwrap();
+    let shop = Entity::Namespace(NamespaceName::parse("shop").unwrap());
+    for entity in [shop, Entity::Cluster] {
+        let sums = |model: &Arc<Model>| {
+            let queries = Queries::new(Arc::clone(model));
+            queries.series(&entity, "memory/usage", &Labels::none(), TickRange::ALL)
+        };
+        let (before, filled) = (sums(&before), sums(&filled));
+        assert_eq!(before.len(), usize::try_from(FRAMES).unwrap(), "{entity:?}");
+        assert_eq!(filled, before, "{entity:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Threads for HTTP, and others for agents' streams.
+//! Threads for HTTP, others for agents' streams, and others for lists of tens of thousands.
 //!
 //! A thousand agents deliver in the same milliseconds of a second; a question that had to wait in
 //! one queue with their frames would wait for all of them. On threads of its own it waits for the

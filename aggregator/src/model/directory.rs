@@ -4,7 +4,7 @@
 //! pointers and names, never while an answer is worked out or sent.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{Arc, Mutex, RwLock},
 };
 
@@ -87,10 +87,10 @@ impl Namespace {
     fn come(&self, pod: &PodName, node: &Arc<NodeSlot>) {
         let mut pods = super::write(&self.pods);
         let place = Place { node: Arc::clone(node), gone: None };
-        match pods.get_mut(pod) {
-            Some(places) => places.add(place),
-            None => {
-                pods.insert(pod.clone(), Places::One(place));
+        match pods.entry(pod.clone()) {
+            Entry::Occupied(known) => known.into_mut().add(place),
+            Entry::Vacant(new) => {
+                new.insert(Places::One(place));
             }
         }
     }

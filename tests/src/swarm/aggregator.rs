@@ -114,6 +114,8 @@ pub struct Usage {
     pub involuntary_switches: u64,
     /// Bytes of memory now.
     pub resident_bytes: u64,
+    /// Of these, pages of files: the program's own, which the kernel shares and takes back as it likes.
+    pub file_bytes: u64,
     /// The most bytes of memory so far.
     pub peak_bytes: u64,
 }
@@ -131,6 +133,7 @@ impl Usage {
                 user_s: seconds(stat.utime),
                 system_s: seconds(stat.stime),
                 resident_bytes: status.vmrss.unwrap_or(0) * 1024,
+                file_bytes: status.rssfile.unwrap_or(0) * 1024,
                 peak_bytes: status.vmhwm.unwrap_or(0) * 1024,
                 ..Self::default()
             };

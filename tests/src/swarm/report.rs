@@ -91,8 +91,12 @@ pub struct Cost {
     pub peak_rss_bytes: u64,
     /// Memory when the measurement ended.
     pub rss_bytes: u64,
-    /// The same for each entity.
+    /// Of this, pages of the program's file.
+    pub rss_of_file_bytes: u64,
+    /// All of it for each entity.
     pub rss_bytes_per_entity: u64,
+    /// The same without the pages of the program's file.
+    pub anonymous_bytes_per_entity: u64,
 }
 
 /// What the player used.
@@ -237,7 +241,10 @@ impl Cost {
             ),
             peak_rss_bytes: after.peak_bytes,
             rss_bytes: after.resident_bytes,
+            rss_of_file_bytes: after.file_bytes,
             rss_bytes_per_entity: after.resident_bytes / shape.entities().max(1),
+            anonymous_bytes_per_entity: after.resident_bytes.saturating_sub(after.file_bytes)
+                / shape.entities().max(1),
         }
     }
 }
