@@ -75,19 +75,6 @@ pub struct Applied {
     pub newest: Tick,
 }
 
-/// Frames of a node whose parts are gathered: a hundred kilobytes of them.
-const GATHERED_MOST: usize = 32;
-
-/// What recorded frames of a node add to sums. When the model is filled, each lock of what all nodes
-/// share is taken once for many frames: threads that took it for each would mostly wait for each
-/// other's memory.
-#[derive(Debug, Default)]
-pub struct GatheredSums {
-    /// The sums of the frames' namespaces.
-    namespaces: Vec<SharedSums>,
-    frames: Vec<(Tick, FrameSums)>,
-}
-
 impl Model {
     /// An empty model of `window_ms` at a resolution.
     pub fn new(resolution: Resolution, window_ms: u64) -> Self {
@@ -230,43 +217,20 @@ impl Model {
         let then = writer.known_then().filter(|_| !self.complete.load(Ordering::Acquire)).cloned();
         let now_known = Known::Now { inventory: &self.inventory, changed };
         let what_is_known = then.as_ref().map_or(now_known, Known::Then);
-        let (mut applied, sums) = self.take(node, writer, frame, &what_is_known, (!known, now))?;
-        if let Some(sums) = sums {
-            let frames = [(frame.tick, sums)];
-            add_to_namespaces(writer.namespaces(), &frames);
-            applied.late = self.add_to_cluster(writer, &frames);
-        }
-        Ok(applied)
+        self.take(node, writer, frame, &what_is_known, (!known, now))
     }
 
     /// Takes a frame of the past: with what was known of its pods then. One that does not count
-    /// is only what the next goes on from. What it adds to sums is gathered.
+    /// is only what the next goes on from.
     pub fn replay(
         &self,
         node: &Arc<NodeSlot>,
         writer: &mut NodeWriter,
         frame: &PackedFrame,
         known: &Arc<Inventory>,
-        (counts, sums): (bool, &mut GatheredSums),
+        counts: bool,
     ) -> Result<Applied, BadFrame> {
-        let known = Known::Then(known);
-        let (applied, added) =
-            self.take(node, writer, frame, &known, (counts, frame.tick.unix_ms()))?;
-        if applied.new_schema || GATHERED_MOST <= sums.frames.len() {
-            self.add_gathered(writer, sums);
-            sums.namespaces = writer.namespaces().to_vec();
-        }
-        sums.frames.extend(added.map(|added| (frame.tick, added)));
-        Ok(applied)
-    }
-
-    /// Adds what was gathered of recorded frames.
-    pub fn add_gathered(&self, writer: &mut NodeWriter, gathered: &mut GatheredSums) {
-        if !gathered.frames.is_empty() {
-            add_to_namespaces(&gathered.namespaces, &gathered.frames);
-            self.add_to_cluster(writer, &gathered.frames);
-            gathered.frames.clear();
-        }
+        self.take(node, writer, frame, &Known::Then(known), (counts, frame.tick.unix_ms()))
     }
 
     fn take(
@@ -276,7 +240,7 @@ impl Model {
         frame: &PackedFrame,
         known: &Known<'_>,
         (may_count, now): (bool, UnixMs),
-    ) -> Result<(Applied, Option<FrameSums>), BadFrame> {
+    ) -> Result<Applied, BadFrame> {
         let newest = self.cluster().progress.newest().max(Some(frame.tick)).unwrap_or(frame.tick);
         let oldest = self.oldest(newest);
         let duplicate = !may_count || writer.is_counted(frame.tick);
@@ -293,22 +257,22 @@ impl Model {
             node.deliver(&unpacked.schema, frame.tick);
         }
         let sums = writer.finish(frame, unpacked, namespaces, (counts, now));
-        Ok((Applied { samples, duplicate, too_old, new_schema, late: false, newest }, sums))
+        let late = sums.is_some_and(|sums| self.add(writer, frame.tick, &sums));
+        Ok(Applied { samples, duplicate, too_old, new_schema, late, newest })
     }
 
-    /// Adds the parts of a node's frames to the cluster's sums. Whether the tick of any was closed
-    /// already.
-    fn add_to_cluster(&self, writer: &mut NodeWriter, frames: &[(Tick, FrameSums)]) -> bool {
+    /// Adds a frame's part to all sums. Whether its tick was closed already.
+    fn add(&self, writer: &mut NodeWriter, tick: Tick, sums: &FrameSums) -> bool {
+        for (namespace, addends) in writer.namespaces().iter().zip(&sums.namespaces) {
+            lock(namespace).add(tick, addends);
+        }
         let mut cluster = self.cluster();
         if !std::mem::replace(&mut writer.joined, true) {
             cluster.progress.join();
         }
-        let mut late = false;
-        for (tick, frame) in frames {
-            cluster.sums.add(*tick, &frame.cluster());
-            late |= cluster.progress.closed().is_some_and(|closed| *tick <= closed);
-            cluster.progress.deliver(*tick);
-        }
+        cluster.sums.add(tick, &sums.cluster());
+        let late = cluster.progress.closed().is_some_and(|closed| tick <= closed);
+        cluster.progress.deliver(tick);
         late
     }
 
@@ -358,18 +322,6 @@ impl Model {
         }
         lock(&self.vocabulary).sweep();
         self.all_nodes().iter().map(|node| node.entities()).sum()
-    }
-}
-
-/// Adds the parts of a node's frames to the sums of its namespaces.
-fn add_to_namespaces(namespaces: &[SharedSums], frames: &[(Tick, FrameSums)]) {
-    for (place, namespace) in namespaces.iter().enumerate() {
-        let mut sums = lock(namespace);
-        for (tick, frame) in frames {
-            if let Some(addends) = frame.namespaces.get(place) {
-                sums.add(*tick, addends);
-            }
-        }
     }
 }
 

@@ -101,16 +101,9 @@ impl Queries {
 
     /// Pods of a namespace in recent frames, sorted.
     pub fn pods(&self, namespace: &str) -> Vec<PodName> {
-        let mut names = Vec::new();
-        self.for_each_pod(namespace, |name| names.push(name.clone()));
-        names
-    }
-
-    /// Shows each of them instead: a namespace may have tens of thousands.
-    pub fn for_each_pod(&self, namespace: &str, see: impl FnMut(&PodName)) {
-        if let Some(namespace) = self.namespace(namespace) {
-            namespace.for_each_present_pod(self.recent_since(), see);
-        }
+        let Some(namespace) = self.namespace(namespace) else { return Vec::new() };
+        let recent = self.recent_since();
+        namespace.present_pods(recent)
     }
 
     /// Containers of a pod in recent frames, sorted, those that only its specification names

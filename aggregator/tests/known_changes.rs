@@ -10,7 +10,7 @@ use tally_aggregator::{
         Inventory, LabelForm, Object,
         feed::{Event, Feed, Kind},
     },
-    model::{GatheredSums, Model, node::NodeSlot},
+    model::{Model, node::NodeSlot},
     query::{Queries, TickRange, WorkloadKey},
 };
 use tally_proto::{
@@ -285,10 +285,7 @@ fn until_the_inventory_is_complete_what_was_recorded_stands_in() {
     let frame =
         PackedFrame { sequence: Sequence(1), tick: Tick(node.tick), columns: Bytes::from(columns) };
     let mut writer = node.slot.writer();
-    let mut sums = GatheredSums::default();
-    let counts = (true, &mut sums);
-    model.replay(&node.slot, &mut writer, &frame, &Arc::new(known), counts).unwrap();
-    model.add_gathered(&mut writer, &mut sums);
+    model.replay(&node.slot, &mut writer, &frame, &Arc::new(known), true).unwrap();
     drop(writer);
 
     node.deliver(&model);

@@ -19,7 +19,7 @@ use crate::{
         entry::{self, Entry, EntryReader, StreamNumber},
         segment::{Located, Segment, SegmentError, SegmentName},
     },
-    model::{GatheredSums, Model, node::NodeSlot},
+    model::{Model, node::NodeSlot},
 };
 
 /// What a segment gave.
@@ -108,8 +108,7 @@ fn replay(
         };
         stream.take(model, entry, until).into_iter().for_each(&mut taken);
     }
-    for mut stream in streams.into_values() {
-        model.add_gathered(&mut stream.node.writer(), &mut stream.sums);
+    for stream in streams.into_values() {
         model.end_stream(&stream.node, stream.turn);
     }
     Ok(())
@@ -142,15 +141,13 @@ struct Replayed {
     run: Run,
     turn: u64,
     known: Arc<Inventory>,
-    sums: GatheredSums,
     /// A frame could not be read: nothing that follows makes sense.
     is_broken: bool,
 }
 
 impl Replayed {
     fn new(node: Arc<NodeSlot>, run: Run) -> Self {
-        let sums = GatheredSums::default();
-        Self { node, run, turn: 0, known: Arc::default(), sums, is_broken: false }
+        Self { node, run, turn: 0, known: Arc::default(), is_broken: false }
     }
 
     fn begin(&mut self, hello: &Hello) {
@@ -189,8 +186,7 @@ impl Replayed {
 
     fn replay(&mut self, model: &Model, frame: &PackedFrame, counts: bool) -> bool {
         let mut writer = self.node.writer();
-        let sums = (counts, &mut self.sums);
-        match model.replay(&self.node, &mut writer, frame, &self.known, sums) {
+        match model.replay(&self.node, &mut writer, frame, &self.known, counts) {
             Ok(applied) => !applied.too_old,
             Err(error) => {
                 tracing::debug!(node = %self.node.name, %error, "a recorded frame can't be read");

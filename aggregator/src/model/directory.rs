@@ -1,10 +1,10 @@
 //! Where things are: which node, or which nodes one after the other, a pod's frames came from.
 //!
 //! It changes only when something comes or goes; frames do not touch it. Locks are held to copy
-//! pointers and names, never while an answer is worked out or sent.
+//! pointers and names, never while an answer is worked out or written.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     sync::{Arc, Mutex, RwLock},
 };
 
@@ -72,11 +72,11 @@ impl Namespace {
         pods.values().flat_map(Places::all).map(|place| Arc::clone(&place.node)).collect()
     }
 
-    /// Shows the name of each pod that a node has delivered since `recent`, sorted.
-    pub fn for_each_present_pod(&self, recent: Tick, see: impl FnMut(&PodName)) {
+    /// Names of the pods that a node has delivered since `recent`, sorted.
+    pub fn present_pods(&self, recent: Tick) -> Vec<PodName> {
         let pods = super::read(&self.pods);
         let present = pods.iter().filter(|(_, places)| places.is_present(recent));
-        present.map(|(name, _)| name).for_each(see);
+        present.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether it has such a pod.
@@ -87,10 +87,10 @@ impl Namespace {
     fn come(&self, pod: &PodName, node: &Arc<NodeSlot>) {
         let mut pods = super::write(&self.pods);
         let place = Place { node: Arc::clone(node), gone: None };
-        match pods.entry(pod.clone()) {
-            Entry::Occupied(known) => known.into_mut().add(place),
-            Entry::Vacant(new) => {
-                new.insert(Places::One(place));
+        match pods.get_mut(pod) {
+            Some(places) => places.add(place),
+            None => {
+                pods.insert(pod.clone(), Places::One(place));
             }
         }
     }

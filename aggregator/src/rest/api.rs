@@ -4,7 +4,7 @@ use std::{borrow::Borrow, fmt::Display};
 
 use axum::response::Response;
 use http::{Method, StatusCode};
-use serde::{Serialize, Serializer, ser::SerializeSeq};
+use serde::{Serialize, Serializer};
 use tally_proto::{metric::MetricName, tick::UnixMs};
 
 use super::{
@@ -108,7 +108,7 @@ fn list(queries: &Queries, list: &List, wish: Wish) -> Response {
         List::Keys => answer::ready(wish, queries.key_list()),
         List::Nodes => answer::json(wish, &Names(queries.nodes())),
         List::Namespaces => answer::json(wish, &Names(queries.namespaces())),
-        List::Pods(namespace) => answer::json(wish, &PodNames { queries, namespace }),
+        List::Pods(namespace) => answer::json(wish, &Names(queries.pods(namespace))),
         List::Containers(namespace, pod) => {
             answer::json(wish, &Names(queries.containers(namespace, pod)))
         }
@@ -173,25 +173,5 @@ pub(super) struct Names<N>(pub(super) Vec<N>);
 impl<N: Borrow<str>> Serialize for Names<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(<N as Borrow<str>>::borrow))
-    }
-}
-
-/// The names of a namespace's pods as a JSON array, written as they are found.
-struct PodNames<'a> {
-    queries: &'a Queries,
-    namespace: &'a str,
-}
-
-impl Serialize for PodNames<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut names = serializer.serialize_seq(None)?;
-        let mut written = Ok(());
-        self.queries.for_each_pod(self.namespace, |name| {
-            if written.is_ok() {
-                written = names.serialize_element(name.as_str());
-            }
-        });
-        written?;
-        names.end()
     }
 }
