@@ -197,7 +197,7 @@ async fn begin(
     let queries = Queries::new(Arc::clone(&model));
     let rest = Rest::new(queries, (past.clone(), archive), clock.clone(), metrics.clone());
     let rest_threads = Threads::for_rest().map_err(StartError::Threads)?;
-    Threads::for_long_lists();
+    Threads::for_long_lists().map_err(StartError::Threads)?;
     let agents_threads = Threads::for_agents().map_err(StartError::Threads)?;
     let mut running = Running {
         rest_addr,

@@ -7,7 +7,7 @@
 //! Agents' streams have few threads: what comes for one thread is found by it when it looks next,
 //! while threads that share work wake each other for every frame.
 
-use std::{io, thread};
+use std::{error::Error as _, io, thread};
 
 use tokio::{
     net::TcpListener,
@@ -41,13 +41,16 @@ impl Threads {
     }
 
     /// For what is worked out on several cores at once, of which all of this process share the same.
-    pub(super) fn for_long_lists() {
+    pub(super) fn for_long_lists() -> io::Result<()> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(cores.min(LISTS_MOST))
             .thread_name(|number| format!("lists-{number}"));
-        // Another aggregator in this process has started them.
-        threads.build_global().ok();
+        match threads.build_global() {
+            Err(error) if error.source().is_some() => Err(io::Error::other(error)),
+            // Without a cause, another aggregator in this process has started them.
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn start(name: &'static str, count: usize) -> io::Result<Self> {

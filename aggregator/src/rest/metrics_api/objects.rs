@@ -1,11 +1,11 @@
 //! Usage as objects of the API, whatever they are written in.
 
+use tally_proto::name::ContainerName;
+
 use super::{
     quantity::{Unit, push_bytes, push_decimal},
     route::Subjects,
 };
-use tally_proto::name::ContainerName;
-
 use crate::query::usage::{ContainerUsage, Interval, NodeUsage, PodUsage, SeenPod, Usage};
 
 /// Nodes or pods.
