@@ -24,6 +24,7 @@ use tally_proto::{
 use crate::{
     inventory::{Inventory, Touched},
     rollup::{FrameSums, progress::Progress, sums::Sums},
+    roster::Roster,
 };
 use directory::{Directory, SharedSums};
 use node::NodeSlot;
@@ -285,17 +286,33 @@ impl Model {
         tick: Tick,
     ) -> Vec<SharedSums> {
         let roster = &unpacked.schema.roster;
-        if writer.roster().is_none_or(|before| before.pods != roster.pods) {
+        let directory = if writer.roster().is_none_or(|before| before.pods != roster.pods) {
+            let directory = self.directory_with_namespaces(roster);
             let before = node.schema();
             let before = before.as_ref().map(|schema| &*schema.roster);
-            let new_sums = || Sums::new(self.resolution, self.window_ticks);
-            write(&self.directory).change_roster(node, before, roster, tick, new_sums);
-        }
-        let directory = self.directory();
+            directory.change_roster(node, before, roster, tick);
+            directory
+        } else {
+            self.directory()
+        };
         let names = unpacked.plan.namespaces.iter();
         let sums =
             |name| directory.namespaces.get(name).map(|namespace| Arc::clone(&namespace.sums));
         names.filter_map(sums).collect()
+    }
+
+    /// The directory, once it has all namespaces of a roster.
+    fn directory_with_namespaces(&self, roster: &Roster) -> RwLockReadGuard<'_, Directory> {
+        loop {
+            let directory = self.directory();
+            if directory.knows(roster) {
+                return directory;
+            }
+            drop(directory);
+            let new_sums = || Sums::new(self.resolution, self.window_ticks);
+            write(&self.directory).add_namespaces(roster, new_sums);
+            // A namespace without pods may be forgotten before this looks again.
+        }
     }
 
     /// A stream ended: nobody waits for its node, unless a newer stream speaks for it.

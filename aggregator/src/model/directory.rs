@@ -166,21 +166,33 @@ impl Places {
 }
 
 impl Directory {
+    /// Whether all namespaces of a roster are known, as [`Self::change_roster`] needs them.
+    pub fn knows(&self, roster: &Roster) -> bool {
+        roster.pods.iter().all(|pod| self.namespaces.contains_key(&pod.key.namespace))
+    }
+
+    /// Adds the namespaces of a roster that are new.
+    pub fn add_namespaces(&mut self, roster: &Roster, new_sums: impl Fn() -> Sums) {
+        for namespace in roster.pods.iter().map(|pod| &pod.key.namespace) {
+            if !self.namespaces.contains_key(namespace) {
+                let new = Arc::new(Namespace::new(new_sums()));
+                self.namespaces.insert(namespace.clone(), new);
+            }
+        }
+    }
+
     /// Notes that a node's roster changed at `tick`: which pods came and went.
     pub fn change_roster(
-        &mut self,
+        &self,
         node: &Arc<NodeSlot>,
         before: Option<&Roster>,
         now: &Roster,
         tick: Tick,
-        new_sums: impl Fn() -> Sums,
     ) {
         for pod in &now.pods {
-            let namespace = self
-                .namespaces
-                .entry(pod.key.namespace.clone())
-                .or_insert_with(|| Arc::new(Namespace::new(new_sums())));
-            namespace.come(&pod.key.name, node);
+            if let Some(namespace) = self.namespaces.get(&pod.key.namespace) {
+                namespace.come(&pod.key.name, node);
+            }
         }
         for pod in before.map_or(&[][..], |before| &before.pods) {
             if now.pod(&pod.key.namespace, &pod.key.name).is_none()
@@ -203,10 +215,14 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use tally_proto::tick::Resolution;
+    use tally_proto::{
+        declaration::{EntityNumber, PodKey},
+        name::PodUid,
+        tick::Resolution,
+    };
 
     use super::*;
-    use crate::model::writer::NodeWriter;
+    use crate::{model::writer::NodeWriter, roster::Pod};
 
     fn node(name: &str) -> Arc<NodeSlot> {
         let name = NodeName::parse(name).unwrap();
@@ -221,6 +237,38 @@ mod tests {
         let places = namespace.places("p");
         let found = places.iter().map(|place| (&*place.node.name, place.gone.map(|tick| tick.0)));
         assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_namespace_is_added_once_and_keeps_its_sums() {
+        let pod = |namespace: &str| Pod {
+            key: PodKey {
+                namespace: NamespaceName::parse(namespace).unwrap(),
+                name: PodName::parse("p").unwrap(),
+            },
+            uid: PodUid::parse("u").unwrap(),
+            namespace_uid: None,
+            record: None,
+            row: EntityNumber(0),
+            containers: Vec::new(),
+        };
+        let roster = |namespaces: &[&str]| Roster {
+            pods: namespaces.iter().map(|namespace| pod(namespace)).collect(),
+            ..Roster::default()
+        };
+        let new_sums = || Sums::new(Resolution::from_seconds(1).unwrap(), 3);
+        let (mut directory, one, two) =
+            (Directory::default(), roster(&["shop"]), roster(&["batch", "shop"]));
+        assert!(directory.knows(&roster(&[])) && !directory.knows(&one));
+        directory.add_namespaces(&one, new_sums);
+        assert!(directory.knows(&one) && !directory.knows(&two));
+        let sums = Arc::clone(&directory.namespaces.get("shop").unwrap().sums);
+        directory.change_roster(&node("a"), None, &one, Tick(1));
+        directory.add_namespaces(&two, new_sums);
+        assert!(directory.knows(&two));
+        let shop = directory.namespaces.get("shop").unwrap();
+        assert!(Arc::ptr_eq(&shop.sums, &sums));
+        check(shop, &[("a", None)]);
     }
 
     #[test]
