@@ -8,17 +8,22 @@
 mod newest_usage;
 mod order;
 pub mod selector;
+pub mod written;
 
 use std::{cell::OnceCell, sync::Arc};
 
-use rayon::prelude::*;
 use tally_proto::{
     declaration::PodKey,
     name::{ContainerName, NodeName},
     tick::{Tick, UnixMs},
 };
 
-use self::{newest_usage::UsageColumns, order::Place, selector::LabelSelector};
+use self::{
+    newest_usage::UsageColumns,
+    order::Place,
+    selector::LabelSelector,
+    written::{PodsOfNode, WrittenPods},
+};
 use super::{Queries, newest::Newest};
 use crate::{
     inventory::Inventory,
@@ -32,9 +37,6 @@ const USABLE_RESOLUTIONS: i64 = 3;
 /// But never sooner than that: at 1 s resolution a stream that breaks and comes back must not take
 /// its pods from an autoscaler's sight. An autoscaler looks every 15 s.
 const USABLE_AT_LEAST_MS: i64 = 30_000;
-
-/// What the pods of most nodes take when they are written.
-const BYTES_OF_A_NODE: usize = 8 << 10;
 
 /// What a node or a container uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,34 +158,23 @@ impl Queries {
         places.into_iter().filter_map(take).collect()
     }
 
-    /// The same as it is written, one pod after the other: in pieces of so many pods. The pods of each
-    /// node get a writer of their own, which appends them.
+    /// The same as it is written, one pod after the other. The pods of each node get a writer of their
+    /// own, which appends them.
     pub fn write_pod_usage<W>(
         &self,
         asked: PodsAsked<'_>,
         now: UnixMs,
-        pods_of_a_piece: usize,
         writer: impl Fn() -> W + Sync,
-    ) -> Vec<Vec<u8>>
+    ) -> WrittenPods
     where
         W: FnMut(&SeenPod<'_, '_>, &mut Vec<u8>) + Send + Sync,
     {
         let views = self.views_of(asked.scope, now);
-        let start = || Written { write: writer(), bytes: Vec::new(), ends: Vec::new() };
-        let (written, places) = self.in_order(&views, asked, start, |of_node, seen| {
-            if of_node.bytes.is_empty() {
-                of_node.bytes.reserve(BYTES_OF_A_NODE);
-            }
-            (of_node.write)(seen, &mut of_node.bytes);
-            of_node.ends.push(of_node.bytes.len());
+        let start = || (writer(), PodsOfNode::default());
+        let (written, places) = self.in_order(&views, asked, start, |(write, of_node), seen| {
+            of_node.push(|bytes| write(seen, bytes));
         });
-        let of = |place: &Place<'_>| written.get(place.node)?.of(place.pod);
-        let piece = |places: &[Place<'_>]| {
-            let mut piece = Vec::with_capacity(places.iter().filter_map(of).map(<[u8]>::len).sum());
-            places.iter().filter_map(of).for_each(|bytes| piece.extend_from_slice(bytes));
-            piece
-        };
-        places.par_chunks(pods_of_a_piece).map(piece).collect()
+        WrittenPods::new(written.into_iter().map(|(_, of_node)| of_node).collect(), &places)
     }
 
     fn views_of(&self, scope: PodScope<'_>, now: UnixMs) -> Vec<NodeView> {
@@ -278,21 +269,6 @@ impl NodeView {
         // In this order: the view has this tick, or a newer one too.
         let tick = node.newest();
         Self { view: node.view(), tick }
-    }
-}
-
-/// Pods of one node as they were written.
-struct Written<W> {
-    write: W,
-    bytes: Vec<u8>,
-    /// Where each ends.
-    ends: Vec<usize>,
-}
-
-impl<W> Written<W> {
-    fn of(&self, pod: usize) -> Option<&[u8]> {
-        let begin = pod.checked_sub(1).map_or(Some(&0), |before| self.ends.get(before))?;
-        self.bytes.get(*begin..*self.ends.get(pod)?)
     }
 }
 

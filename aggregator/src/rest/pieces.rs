@@ -1,10 +1,10 @@
-//! An answer that is there already, in pieces that need not be copied into one.
+//! An answer of known length, in pieces that need not be copied into one.
 
 use std::{
     convert::Infallible,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
-    vec,
 };
 
 use bytes::Bytes;
@@ -12,9 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// The pieces of a body, whose length is known.
-#[derive(Debug)]
 pub(super) struct Pieces {
-    left: vec::IntoIter<Bytes>,
+    left: Box<dyn Iterator<Item = Bytes> + Send>,
     bytes: usize,
     /// What they take, until the last is sent.
     _room: Option<OwnedSemaphorePermit>,
@@ -24,7 +23,15 @@ impl Pieces {
     /// Pieces that together are the body.
     pub(super) fn new(pieces: Vec<Bytes>) -> Self {
         let bytes = pieces.iter().map(Bytes::len).sum();
-        Self { left: pieces.into_iter(), bytes, _room: None }
+        Self::as_taken(bytes, pieces.into_iter())
+    }
+
+    /// Pieces of so many `bytes` together, which are made when the one before is on its way.
+    pub(super) fn as_taken(
+        bytes: usize,
+        pieces: impl Iterator<Item = Bytes> + Send + 'static,
+    ) -> Self {
+        Self { left: Box::new(pieces), bytes, _room: None }
     }
 
     /// The same, which takes `room`.
@@ -38,6 +45,12 @@ impl Pieces {
     }
 }
 
+impl fmt::Debug for Pieces {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Pieces").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
 impl Body for Pieces {
     type Data = Bytes;
     type Error = Infallible;
@@ -47,7 +60,7 @@ impl Body for Pieces {
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let piece = self.left.find(|piece| !piece.is_empty());
-        self.bytes -= piece.as_ref().map_or(0, Bytes::len);
+        self.bytes = self.bytes.saturating_sub(piece.as_ref().map_or(0, Bytes::len));
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 

@@ -20,7 +20,10 @@ fn ask(queries: &Queries, asked: PodsAsked<'_>) -> Vec<PodUsage> {
     let write = |seen: &SeenPod<'_, '_>, out: &mut Vec<u8>| {
         out.extend_from_slice(format!("{:?}\n", seen.kept()).as_bytes());
     };
-    let written = queries.write_pod_usage(asked, NOW, OF_A_PIECE, || write);
+    let written = queries.write_pod_usage(asked, NOW, || write);
+    let bytes = written.bytes();
+    let written: Vec<Vec<u8>> = written.pieces(OF_A_PIECE).collect();
+    assert_eq!(written.concat().len(), bytes);
     let lines = |pods: &[PodUsage]| pods.iter().map(|pod| format!("{pod:?}\n")).collect::<String>();
     let expected: Vec<Vec<u8>> =
         kept.chunks(OF_A_PIECE).map(|pods| lines(pods).into_bytes()).collect();

@@ -1,11 +1,11 @@
-//! A list, or one object, in the form that was asked for, in pieces. What pods use is written as it is
-//! found, in the forms that are asked for most: its pieces are in memory until they are sent. In other
-//! forms pieces are made as the client takes them, and what is in memory is the numbers.
+//! A list, or one object, in the form that was asked for, in pieces that are made as the client takes
+//! them. What pods use is written as it is found, in the forms that are asked for most, and that is in
+//! memory; in other forms the numbers are.
 
 use std::io;
 
 use axum::body::Body;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::stream;
 use tally_proto::tick::UnixMs;
 use tokio::sync::OwnedSemaphorePermit;
@@ -47,9 +47,9 @@ pub(super) struct Asked {
 /// A list that is sent piece by piece.
 #[derive(Debug)]
 pub(super) enum List {
-    /// The pieces are there.
+    /// What is in them is written.
     Made(Pieces),
-    /// They are made as they are taken.
+    /// It is written as they are taken.
     Unmade(Box<Unmade>),
 }
 
@@ -82,7 +82,10 @@ impl List {
     /// A list of `objects`; with protobuf it takes as long as all pieces.
     pub(super) fn new(objects: Objects, asked: Asked) -> Self {
         match asked.form.encoding {
-            Encoding::Protobuf => Self::protobuf(protobuf_items(&objects, asked), asked),
+            Encoding::Protobuf => {
+                let items = protobuf_items(&objects, asked);
+                Self::made(protobuf_list(items.len(), std::iter::once(items), asked))
+            }
             _ => Self::Unmade(Box::new(Unmade::new(objects, asked))),
         }
     }
@@ -97,28 +100,30 @@ impl List {
     ) -> Self {
         match (asked.form.encoding, asked.form.shape) {
             (Encoding::Protobuf, _) => {
-                let items = queries.write_pod_usage(pods, now, ITEMS_OF_A_PIECE, || {
+                let items = queries.write_pod_usage(pods, now, || {
                     let writer = protobuf::Writer::new(asked.created_s);
                     move |seen, out| writer.push_item(&seen.into(), out)
                 });
-                Self::protobuf(items, asked)
+                let bytes = items.bytes();
+                Self::made(protobuf_list(bytes, items.pieces(ITEMS_OF_A_PIECE), asked))
             }
             (Encoding::Json, Shape::Itself) if !asked.pretty => {
-                let items = queries.write_pod_usage(pods, now, ITEMS_OF_A_PIECE, || {
+                let items = queries.write_pod_usage(pods, now, || {
                     let mut writer = json::Writer::new(asked.dialect, asked.created_s);
                     move |seen, out| {
                         out.push(b',');
                         writer.push_item(&seen.into(), out);
                     }
                 });
-                Self::Made(Pieces::new(json_list(items, asked)))
+                let bytes = items.bytes();
+                Self::made(json_list(bytes, items.pieces(ITEMS_OF_A_PIECE), asked))
             }
             _ => Self::new(Objects::Pods(queries.pod_usage(pods, now)), asked),
         }
     }
 
-    fn protobuf(items: Vec<Vec<u8>>, asked: Asked) -> Self {
-        Self::Made(Pieces::new(protobuf_list(items, asked)))
+    fn made((bytes, pieces): (usize, impl Iterator<Item = Bytes> + Send + 'static)) -> Self {
+        Self::Made(Pieces::as_taken(bytes, pieces))
     }
 
     /// About how many bytes of memory it takes.
@@ -153,29 +158,38 @@ impl Iterator for Unmade {
 }
 
 /// All items in protobuf.
-fn protobuf_items(objects: &Objects, asked: Asked) -> Vec<Vec<u8>> {
+fn protobuf_items(objects: &Objects, asked: Asked) -> Vec<u8> {
     let (writer, mut items) = (protobuf::Writer::new(asked.created_s), Vec::new());
     objects.iter().for_each(|object| writer.push_item(&object, &mut items));
-    vec![items]
+    items
 }
 
-/// A list in protobuf, of items that are written already.
-fn protobuf_list(items: Vec<Vec<u8>>, asked: Asked) -> Vec<Bytes> {
+/// A list in protobuf, of items that are written already, of so many bytes together: its length and
+/// its pieces.
+fn protobuf_list(
+    bytes: usize,
+    items: impl Iterator<Item = Vec<u8>>,
+    asked: Asked,
+) -> (usize, impl Iterator<Item = Bytes>) {
     let (api_version, kind) = asked.of;
-    let length = items.iter().map(Vec::len).sum();
-    let head = protobuf::list_head(api_version, &format!("{kind}List"), length);
-    let all = std::iter::once(head).chain(items).chain([protobuf::list_end()]);
-    all.map(Bytes::from).collect()
+    let head = protobuf::list_head(api_version, &format!("{kind}List"), bytes);
+    let end = protobuf::list_end();
+    let length = head.len() + bytes + end.len();
+    (length, std::iter::once(head).chain(items).chain([end]).map(Bytes::from))
 }
 
-/// A list in JSON, of items that are written already, each with a comma before it.
-fn json_list(items: Vec<Vec<u8>>, asked: Asked) -> Vec<Bytes> {
-    let (head, end) = json_frame(asked, items.is_empty());
-    let mut items: Vec<Bytes> = items.into_iter().map(Bytes::from).collect();
-    if let Some(first) = items.first_mut() {
-        first.advance(1);
-    }
-    std::iter::once(head.into()).chain(items).chain([end.into()]).collect()
+/// The same in JSON; each of the items has a comma before it.
+fn json_list(
+    bytes: usize,
+    mut items: impl Iterator<Item = Vec<u8>>,
+    asked: Asked,
+) -> (usize, impl Iterator<Item = Bytes>) {
+    let (head, end) = json_frame(asked, bytes == 0);
+    // Before the first of all there is none.
+    let first = items.next().map(|first| Bytes::from(first).slice(1..));
+    let length = head.len() + bytes.saturating_sub(1) + end.len();
+    let all = std::iter::once(Bytes::from(head)).chain(first);
+    (length, all.chain(items.map(Bytes::from)).chain([end.into()]))
 }
 
 /// What comes before the items of a list in JSON, and after them.

@@ -53,10 +53,16 @@ fn pods(count: usize) -> Objects {
     Objects::Pods((0..count).map(|at| pod(at, number(at) * 1_234_567, Some(number(at)))).collect())
 }
 
-/// All pieces of a list, and how many they are.
+/// All pieces of a list together, and how many they are.
 fn written(objects: Objects, asked: Asked) -> (Vec<u8>, usize) {
     let pieces: Vec<Bytes> = match asked.form.encoding {
-        Encoding::Protobuf => protobuf_list(super::protobuf_items(&objects, asked), asked),
+        Encoding::Protobuf => {
+            let items = super::protobuf_items(&objects, asked);
+            let (length, pieces) = protobuf_list(items.len(), std::iter::once(items), asked);
+            let pieces: Vec<Bytes> = pieces.collect();
+            assert_eq!(length, pieces.concat().len());
+            pieces
+        }
         _ => Unmade::new(objects, asked).collect(),
     };
     (pieces.concat(), pieces.len())
@@ -74,7 +80,11 @@ fn written_before(objects: &Objects, asked: Asked) -> Vec<u8> {
         piece.push(b',');
         writer.push_item(&object, piece);
     }
-    json_list(items, asked).concat()
+    let bytes = items.concat().len();
+    let (length, pieces) = json_list(bytes, items.into_iter(), asked);
+    let written = pieces.collect::<Vec<Bytes>>().concat();
+    assert_eq!(length, written.len());
+    written
 }
 
 fn with(encoding: Encoding, shape: Shape) -> Asked {
