@@ -283,6 +283,7 @@ impl Settings {
             labels: LabelForm {
                 separator: flags.label_separator.clone(),
                 ignored: flags.ignore_label.iter().cloned().collect(),
+                ..LabelForm::default()
             },
             max_streams: faults.collect(
                 "--max-streams",

@@ -144,6 +144,7 @@ pub(super) fn inventory() -> Inventory {
             workload: None,
             labels: "".into(),
             own_labels: "".into(),
+            stored_labels: None,
             containers: Box::new([container]),
             helpers: Box::default(),
         });
