@@ -212,13 +212,16 @@ async fn stored_labels_are_in_exports_also_after_a_restart() {
 #[tokio::test]
 async fn the_live_api_is_the_same_with_and_without_stored_labels() {
     let mut said = Vec::new();
-    for flags in [&STORED[..], &[]] {
+    for (flags, version) in [(&STORED[..], 2), (&[], 1)] {
         let folder = tempfile::tempdir().unwrap();
         write_inventory(folder.path(), "web");
         let server = started(folder.path(), 4, flags).await;
         deliver(&server, 0..4).await;
         said.push(answers(&server).await);
         timeout(PATIENCE, server.stop()).await.unwrap();
+        // Only what an older program can't read is refused by it.
+        let segment = folder.path().join("history/journal-000000000001.tally");
+        assert_eq!(fs::read(segment).unwrap()[8..12], [version, 0, 0, 0]);
     }
     let export: Value = serde_json::from_str(&said[0][0]).unwrap();
     let pods = export.as_array().unwrap().iter().filter(|set| set["labels"]["type"] == "pod");
