@@ -71,7 +71,8 @@ impl Scan {
     }
 
     /// The parts of the next life in which anything is wanted, with the stored labels that it had,
-    /// one for each file, the earliest write first; not joined, as buckets of coarser tiers add up. Nothing when all is read.
+    /// one for each file, the earliest write first; not joined, as buckets of coarser tiers add up.
+    /// Nothing when all is read.
     pub fn parts(&mut self, wanted: &impl Wanted) -> Result<Option<Vec<Row>>, HistoryError> {
         loop {
             for cursor in self.cursors.iter_mut().filter(|cursor| !cursor.begun) {
