@@ -5,6 +5,7 @@
 //! inspect -> table          what the directory holds
 //! verify                    whether all of it can be read
 //! filter, numbers           which numbers, series by series
+//! stored_labels             with which labels of Kubernetes
 //! export -> parquet, openmetrics (family), csv -> output
 //! ```
 //! Nothing here writes into the directory or locks it, so everything works beside a running
@@ -20,6 +21,7 @@ mod numbers;
 mod openmetrics;
 mod output;
 mod parquet;
+mod stored_labels;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -32,8 +34,10 @@ use std::{
     process::ExitCode,
 };
 
+pub use family::label_name;
 pub use flags::{Action, HistoryFlags};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+pub use stored_labels::ENTITY_LABELS;
 
 use crate::{
     history::{disk::read_only::ReadOnly, error::HistoryError},

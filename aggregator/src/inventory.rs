@@ -20,7 +20,7 @@ use self::{feed::Kind, gone::Gone, shared::Shared};
 pub use objects::{BadObjects, LabelForm, Object, add_list};
 use tally_proto::{
     declaration::PodKey,
-    metric::MetricName,
+    metric::{Labels, MetricName},
     name::{
         ContainerId, ContainerName, ImageName, Names, NamespaceName, NodeName, PodUid,
         WorkloadKind, WorkloadName,
@@ -52,6 +52,9 @@ pub struct NodeRecord {
     pub labels: Arc<str>,
     /// All of its labels, `key:value` with commas between, whatever Heapster's form is.
     pub own_labels: Arc<str>,
+    /// Those of its labels that are stored as labels of their own, under the names that they have
+    /// there; none for most.
+    pub stored_labels: Option<Arc<Labels>>,
     /// What it has.
     pub capacity: Resources,
     /// What it can give to pods.
@@ -84,6 +87,9 @@ pub struct PodRecord {
     pub labels: Arc<str>,
     /// All of its labels, `key:value` with commas between, whatever Heapster's form is.
     pub own_labels: Arc<str>,
+    /// Those of its labels that are stored as labels of their own, and of its containers, under the
+    /// names that they have there; none for most.
+    pub stored_labels: Option<Arc<Labels>>,
     /// Its containers in the order of its specification.
     pub containers: Box<[ContainerRecord]>,
     /// Its init and debug containers: they have ids and names, and do not count.
@@ -131,6 +137,7 @@ pub struct Inventory {
     /// What many records say in the same words, each kept once.
     names: Names,
     labels: Shared<str>,
+    stored_labels: Shared<Labels>,
     workloads: Shared<Workload>,
 }
 
@@ -270,6 +277,9 @@ impl Inventory {
         }
         self.labels.share(&mut pod.labels);
         self.labels.share(&mut pod.own_labels);
+        if let Some(stored) = &mut pod.stored_labels {
+            self.stored_labels.share(stored);
+        }
         if let Some(workload) = &mut pod.workload {
             self.workloads.share(workload);
         }
@@ -281,6 +291,7 @@ impl Inventory {
         self.gone.sweep(now);
         self.names.sweep();
         self.labels.sweep();
+        self.stored_labels.sweep();
         self.workloads.sweep();
     }
 

@@ -34,7 +34,7 @@ use tally_proto::tick::Tick;
 
 use crate::history::disk::{Disk, NewFile};
 use entry::StreamNumber;
-use segment::{SegmentName, SegmentNumber, SegmentState};
+use segment::{PLAIN_VERSION, SegmentName, SegmentNumber, SegmentState, VERSION};
 
 /// Bytes that may wait for the disk, usually: a minute of what a thousand nodes say every second.
 pub const WAITING_MOST: usize = 64 << 20;
@@ -256,6 +256,8 @@ pub struct Committer {
     disk: Arc<dyn Disk>,
     journal: Arc<Journal>,
     span: Span,
+    /// The format of its segments.
+    version: u32,
     segment: SegmentNumber,
     file: Option<Box<dyn NewFile>>,
     /// When the segment began, on the clock of [`Committer::commit`].
@@ -285,6 +287,7 @@ impl Committer {
             disk,
             journal,
             span,
+            version: PLAIN_VERSION,
             segment,
             file: None,
             began: Duration::ZERO,
@@ -370,7 +373,7 @@ impl Committer {
         if self.safe == 0 {
             // The file may be of a failed attempt, with anything in it.
             file.cut(0)?;
-            file.append(&segment::head())?;
+            file.append(&segment::head(self.version))?;
         } else {
             file.cut(self.safe)?;
         }
@@ -378,10 +381,15 @@ impl Committer {
         file.sync()?;
         if !begun || self.safe == 0 {
             self.disk.sync()?;
-            self.safe = u64::try_from(segment::head().len()).unwrap_or(0);
+            self.safe = u64::try_from(segment::head(self.version).len()).unwrap_or(0);
         }
         self.safe += u64::try_from(self.batch.len()).unwrap_or(0);
         Ok(())
+    }
+
+    /// The same; what is known of pods and nodes may have labels that are stored.
+    pub fn with_stored_labels(self) -> Self {
+        Self { version: VERSION, ..self }
     }
 
     /// Whether something was taken and is not written yet.

@@ -4,6 +4,7 @@
 //! fault together, each with its flag, so that nobody has to start the program five times.
 
 pub mod secure;
+pub(crate) mod stored_labels;
 
 use std::{
     env,
@@ -129,6 +130,17 @@ pub struct Flags {
     )]
     pub ignore_label: Vec<String>,
 
+    /// Kubernetes label of pods and nodes that history stores as a label of its own, under its name or
+    /// a new one, for `history export`: app, or zone=topology.kubernetes.io/zone (repeatable; in
+    /// the environment: separated by commas)
+    #[arg(
+        long,
+        value_name = "[NEW=]OLD",
+        env = "TALLY_AGGREGATOR_STORE_LABEL",
+        value_delimiter = ','
+    )]
+    pub store_label: Vec<String>,
+
     /// Agents' streams open at once; more are refused
     #[arg(long, value_name = "N", env = "TALLY_AGGREGATOR_MAX_STREAMS", default_value = "6000")]
     pub max_streams: String,
@@ -191,7 +203,7 @@ pub struct Settings {
     pub inventory: Vec<PathBuf>,
     /// Which API server is watched.
     pub kubernetes: ApiServer,
-    /// How labels become one text.
+    /// How labels become one text, and which are stored as labels of their own.
     pub labels: LabelForm,
     /// Streams open at once.
     pub max_streams: usize,
@@ -271,6 +283,7 @@ impl Settings {
         let history = faults.collect("--history-dir", history.transpose(), None);
         let kubernetes = flags.api_server();
         let secure = flags.secure.check(&kubernetes, &mut faults);
+        let stored = stored_labels::check(&flags.store_label, &mut faults);
         let settings = Self {
             secure,
             rest_listen: faults.collect("--rest-listen", rest, nowhere),
@@ -283,6 +296,7 @@ impl Settings {
             labels: LabelForm {
                 separator: flags.label_separator.clone(),
                 ignored: flags.ignore_label.iter().cloned().collect(),
+                stored,
             },
             max_streams: faults.collect(
                 "--max-streams",
@@ -514,6 +528,18 @@ mod tests {
         let form = check(&flags).unwrap().labels;
         assert_eq!(form.separator, ";");
         assert_eq!(form.ignored, ["a", "b", "c"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn labels_are_stored_under_their_names_or_new_ones() {
+        let flags = ["--store-label", "app", "--store-label", "zone=topology.kubernetes.io/zone,b"];
+        let stored = [("app", "app"), ("b", "b"), ("topology.kubernetes.io/zone", "zone")];
+        let stored = stored.map(|(label, name)| (label.to_owned(), name.to_owned())).into();
+        assert_eq!(check(&flags).unwrap().labels.stored, stored);
+        check_fault(
+            &["--store-label", "pod"],
+            "--store-label: exports of history have a label pod",
+        );
     }
 
     #[test]

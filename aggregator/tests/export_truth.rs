@@ -202,6 +202,7 @@ fn inventory() -> Inventory {
         workload: None,
         labels: "app:a,tier:\"x\"".into(),
         own_labels: "app:a,tier:\"x\"".into(),
+        stored_labels: None,
         containers: Box::new([container("main", Some(500)), container("stub", Some(20))]),
         helpers: Box::default(),
     });

@@ -2,15 +2,20 @@
 //! pyarrow, which `tests/setup/install-readers` installs.
 #![allow(clippy::unwrap_used, reason = "a test that breaks here has found something")]
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{fs, path::Path, process::Command, sync::Arc};
 
 use clap::Parser;
 use tally_aggregator::{
-    history::{cache::Cache, disk::real::Directory, store::Store},
+    history::{
+        cache::Cache,
+        disk::real::Directory,
+        series::{Row, Series, What},
+        store::Store,
+    },
     history_command::{self, Streams},
     settings::{self, Flags},
 };
-use tally_proto::tick::Tick;
+use tally_proto::{metric::Labels, tick::Tick};
 use tally_tests::{
     history::{recorded, swarm::Player},
     readers::python,
@@ -18,7 +23,8 @@ use tally_tests::{
     swarm::shape::{NAMESPACES, Shape},
 };
 
-/// A day of a node with what its pods do, and its coarser tiers.
+/// A day of two nodes with what their pods do, and its coarser tiers. Pods have labels, which change
+/// at noon.
 fn write(folder: &Path) {
     let directory = Directory::take(folder, 1).unwrap();
     let (store, _) = Store::open(Arc::new(directory), Cache::default()).unwrap();
@@ -34,10 +40,25 @@ fn write(folder: &Path) {
         resolution_s: 300,
     };
     let mut player = Player::new(shape, 1, Tick(recorded::BEGIN)).unwrap();
-    for _ in 0..2 {
-        store.write(player.rows(144).unwrap()).unwrap();
+    for value in ["web", "\"kiosk\" \\ 2"] {
+        let mut rows = player.rows(144).unwrap();
+        let labels = Labels::new([("app.kubernetes.io/name", value), ("9", "x")]).unwrap();
+        let what = Arc::new(What::StoredLabels(labels));
+        rows.iter_mut().for_each(|row| store_labels(row, &what));
+        store.write(rows).unwrap();
     }
     while store.merge(Tick(recorded::BEGIN + 2 * 86_400), || u64::MAX).unwrap().is_some() {}
+}
+
+/// Gives a pod or one of its containers stored labels at all of its ticks.
+fn store_labels(row: &mut Row, what: &Arc<What>) {
+    let Some(first) = row.series.first().filter(|_| row.life.who.in_pod().is_some()) else {
+        return;
+    };
+    let (what, timeline) = (Arc::clone(what), Arc::clone(&first.timeline));
+    let values = vec![0; timeline.len()];
+    row.series.push(Series { what, timeline, values, sketches: Vec::new() });
+    row.series.sort_by(|a, b| a.what.cmp(&b.what));
 }
 
 fn export(history: &Path, tier: &str, format: &str, to: &Path) {
@@ -66,6 +87,7 @@ fn others_read_the_samples_that_are_exported() {
             export(history.path(), tier, format, &file);
             file
         });
+        assert!(fs::read_to_string(&files[0]).unwrap().contains(",app.kubernetes.io/name=web"));
         let checked = Command::new(&python).arg(&check).args(&files).output().unwrap();
         let said = String::from_utf8_lossy(&checked.stdout);
         let complaint = String::from_utf8_lossy(&checked.stderr);

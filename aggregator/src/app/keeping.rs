@@ -97,6 +97,7 @@ pub(super) struct Keeping {
     segments: Vec<SegmentName>,
     announce: Option<watch::Sender<Position>>,
     span: Span,
+    stores_labels: bool,
     stopping: Arc<AtomicBool>,
     threads: JoinSet<()>,
 }
@@ -136,6 +137,7 @@ impl Keeping {
             segments,
             announce: Some(announce),
             span: span(settings),
+            stores_labels: !settings.labels.stored.is_empty(),
             stopping: Arc::default(),
             threads: JoinSet::new(),
         })
@@ -175,8 +177,12 @@ impl Keeping {
             stopping: Arc::clone(&self.stopping),
         };
         if let Some(announce) = self.announce.take() {
-            let (hands, span) = (hands.clone(), self.span);
-            self.threads.spawn_blocking(move || commit(&hands, span, &announce));
+            let (disk, journal) = (self.archive.disk(), self.archive.journal());
+            let committer = Committer::new(Arc::clone(disk), Arc::clone(journal), self.span);
+            let committer =
+                if self.stores_labels { committer.with_stored_labels() } else { committer };
+            let hands = hands.clone();
+            self.threads.spawn_blocking(move || commit(&hands, committer, &announce));
         }
         let sealing = hands.clone();
         self.threads.spawn_blocking(move || seal(&sealing));
@@ -281,10 +287,9 @@ fn tell_error(what: &'static str, error: &HistoryError) {
 }
 
 /// Writes what gathers, syncs it, and announces how far it is durable.
-fn commit(hands: &Hands, span: Span, announce: &watch::Sender<Position>) {
+fn commit(hands: &Hands, mut committer: Committer, announce: &watch::Sender<Position>) {
     let Hands { archive, clock, .. } = hands;
     let journal = archive.journal();
-    let mut committer = Committer::new(Arc::clone(archive.disk()), Arc::clone(journal), span);
     while journal.wait(IDLE) || committer.has_work() {
         thread::sleep(GATHER);
         match committer.commit(clock.elapsed()) {

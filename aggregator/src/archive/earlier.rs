@@ -64,6 +64,7 @@ fn values_at(kept: &mut Kept, life: &Life, tick: Tick) -> Result<Vec<Series>, Hi
 fn index_of(schema: &Schema, what: &What) -> Option<usize> {
     match what {
         What::ReadOffset => schema.layout.index_of(ColumnNumber::READ_OFFSET),
+        What::StoredLabels(_) => None,
         What::Metric(quantity) => {
             schema.column_of(&MetricKey::of(&quantity.metric), &quantity.labels)
         }

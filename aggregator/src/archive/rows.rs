@@ -40,7 +40,8 @@ use crate::{
 pub struct Wanted<'a> {
     /// Whose; everybody's without.
     pub of: Option<&'a Selection>,
-    /// Which metric; all without. Of a rate the counter is wanted too, and when it was read.
+    /// Which metric; all without, and stored labels. Of a rate the counter is wanted too, and when
+    /// it was read.
     pub metric: Option<&'a MetricName>,
 }
 
@@ -49,6 +50,8 @@ pub struct Wanted<'a> {
 pub struct PlannedRow {
     life: Arc<Life>,
     series: Vec<PlannedSeries>,
+    /// What the stored labels are that it has in all of the frames.
+    stored_labels: Option<Arc<What>>,
 }
 
 #[derive(Debug)]
@@ -118,7 +121,10 @@ pub fn plan(
             series.sort_by(|a, b| a.what.cmp(&b.what));
         }
         if !series.is_empty() {
-            rows.push(PlannedRow { life: Arc::new(member.life), series });
+            let stored = member.stored_labels(schema).filter(|_| wanted.metric.is_none());
+            let stored_labels =
+                stored.map(|labels| shared.share(What::StoredLabels(labels.clone())));
+            rows.push(PlannedRow { life: Arc::new(member.life), series, stored_labels });
         }
     }
     rows
@@ -168,8 +174,25 @@ impl PlannedRow {
         // Nearly all have values.
         let mut series = Vec::with_capacity(self.series.len());
         series.extend(self.series.iter().filter_map(fill));
+        if let Some(what) = &self.stored_labels
+            && let Some(timeline) = all_ticks(&series, timeline)
+        {
+            let (what, values) = (Arc::clone(what), vec![0; timeline.len()]);
+            let place = series.partition_point(|one| one.what < what);
+            series.insert(place, Series { what, timeline, values, sketches: Vec::new() });
+        }
         Row { life: Arc::clone(&self.life), series }
     }
+}
+
+/// The ticks at which any series has a value; nearly always those of the frames. So labels make a row
+/// reach no further than its numbers do.
+fn all_ticks(series: &[Series], of_frames: &Arc<Timeline>) -> Option<Arc<Timeline>> {
+    if series.iter().any(|one| Arc::ptr_eq(&one.timeline, of_frames)) {
+        return Some(Arc::clone(of_frames));
+    }
+    let ticks: BTreeSet<Tick> = series.iter().flat_map(|one| one.timeline.iter()).collect();
+    (!ticks.is_empty()).then(|| Arc::new(Timeline::of(ticks)))
 }
 
 fn derived(
@@ -312,6 +335,19 @@ fn members<'a>(schema: &'a Schema, node: &NodeName) -> Vec<Member<'a>> {
 }
 
 impl Member<'_> {
+    /// The labels of its own that are stored, as the API server knew them; a container's are its
+    /// pod's.
+    fn stored_labels<'a>(&'a self, schema: &'a Schema) -> Option<&'a Labels> {
+        let stored = match self.kind {
+            MemberKind::FreeContainer => None,
+            MemberKind::Node => schema.roster.node_record.as_ref()?.stored_labels.as_ref(),
+            MemberKind::Pod(pod) | MemberKind::PodContainer(pod, _) => {
+                pod.record.as_ref()?.stored_labels.as_ref()
+            }
+        };
+        stored.map(|stored| &**stored)
+    }
+
     /// What is worked out, and not from the entity's own cells: from what the API server knows, and
     /// of a pod from its containers.
     fn derived(&self, schema: &Schema, node: &NodeName) -> Vec<(MetricName, Recipe)> {
@@ -426,4 +462,27 @@ fn node_candidates(schema: &Schema) -> Vec<MetricKey> {
     ]
     .map(MetricKey::Known)
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_reach_no_further_than_numbers() {
+        let of_frames = Arc::new(Timeline::of([15, 30, 45].map(Tick)));
+        let series = |timeline: &Arc<Timeline>| Series {
+            what: Arc::new(What::ReadOffset),
+            timeline: Arc::clone(timeline),
+            values: vec![0; timeline.len()],
+            sketches: Vec::new(),
+        };
+        let later = Arc::new(Timeline::of([Tick(45)]));
+        assert_eq!(all_ticks(&[], &of_frames), None);
+        assert_eq!(all_ticks(&[series(&later)], &of_frames), Some(Arc::clone(&later)));
+        assert_eq!(
+            all_ticks(&[series(&later), series(&of_frames)], &of_frames),
+            Some(of_frames.clone())
+        );
+    }
 }

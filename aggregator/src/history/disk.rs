@@ -30,6 +30,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
 pub trait NewFile: fmt::Debug + Send {
     /// Appends all of the bytes.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Writes over bytes that were appended and not synced yet.
+    fn amend(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
     /// Makes what was appended durable.
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts off everything after so many bytes: what a failed append or sync has left.

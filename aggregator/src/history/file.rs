@@ -26,8 +26,11 @@ const MAGIC: &[u8; 8] = b"TALLYHIS";
 /// What a whole file ends with.
 const END: &[u8; 8] = b"TALLYEND";
 
-/// The format that this program writes. It reads this one and older ones.
-pub const VERSION: u32 = 1;
+/// The newest format that this program knows: files in which any row has stored labels.
+pub const VERSION: u32 = 2;
+
+/// The format of all other files, which older programs read too.
+pub const PLAIN_VERSION: u32 = 1;
 
 /// Bytes before the first block.
 const HEAD_BYTES: u64 = 12;

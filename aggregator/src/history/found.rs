@@ -112,7 +112,7 @@ impl Wanted<'_> {
             What::ReadOffset if self.is_uptime && raw && !has_own => {
                 return Some((Labels::none(), Field::Value));
             }
-            What::ReadOffset => return None,
+            What::ReadOffset | What::StoredLabels(_) => return None,
             What::Metric(quantity) => quantity,
         };
         let asked = &self.question.metric;

@@ -87,8 +87,29 @@ pub fn join_rows(mut rows: Vec<Row>) -> Option<Row> {
     }
     let joined = by_what.values().filter_map(|parts| join(parts));
     let mut series: Vec<Series> = joined.map(Cow::into_owned).collect();
+    let first = by_what.keys().take_while(|what| !what.is_metric());
+    if 1 < first.filter(|what| what.is_stored_labels()).count() {
+        keep_latest_labels(&rows, &mut series);
+    }
     share_timelines(&mut series);
     Some(Row { life, series })
+}
+
+/// Leaves a tick the stored labels that the later of the rows has for it, as with values.
+fn keep_latest_labels(rows: &[Row], series: &mut Vec<Series>) {
+    let mut latest: BTreeMap<Tick, &Arc<What>> = BTreeMap::new();
+    for labels in rows.iter().flat_map(Row::stored_labels) {
+        latest.extend(labels.timeline.iter().map(|tick| (tick, &labels.what)));
+    }
+    for labels in series.iter_mut().filter(|one| one.what.is_stored_labels()) {
+        let points = labels.timeline.iter().zip(&labels.values);
+        let kept = points.filter(|(tick, _)| latest.get(tick) == Some(&&labels.what));
+        let (ticks, values): (Vec<Tick>, Vec<i64>) = kept.unzip();
+        if values.len() < labels.values.len() {
+            (labels.timeline, labels.values) = (Arc::new(Timeline::of(ticks)), values);
+        }
+    }
+    series.retain(|one| !one.timeline.is_empty());
 }
 
 /// Gives equal timelines one place in memory, by which encoding knows them.

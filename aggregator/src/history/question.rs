@@ -149,7 +149,7 @@ impl Store {
                             What::ReadOffset if has_start => {
                                 found.extend(MetricName::parse(catalogue::UPTIME.metric().name));
                             }
-                            What::ReadOffset => {}
+                            What::ReadOffset | What::StoredLabels(_) => {}
                             What::Metric(quantity) => {
                                 found.insert(quantity.metric.clone());
                                 let rate = Rate::of_counter(&quantity.metric).filter(|_| twice);

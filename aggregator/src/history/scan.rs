@@ -25,7 +25,7 @@ use super::{
 pub trait Wanted {
     /// Whether somebody is.
     fn who(&self, who: &Who) -> bool;
-    /// Whether a series is.
+    /// Whether a metric's series is.
     fn what(&self, what: &What) -> bool;
     /// The first and the last tick.
     fn range(&self) -> (Tick, Tick);
@@ -70,8 +70,9 @@ impl Scan {
         }
     }
 
-    /// The parts of the next life in which anything is wanted, one for each file, the earliest
-    /// write first; not joined, as buckets of coarser tiers add up. Nothing when all is read.
+    /// The parts of the next life in which anything is wanted, with the stored labels that it had,
+    /// one for each file, the earliest write first; not joined, as buckets of coarser tiers add up.
+    /// Nothing when all is read.
     pub fn parts(&mut self, wanted: &impl Wanted) -> Result<Option<Vec<Row>>, HistoryError> {
         loop {
             for cursor in self.cursors.iter_mut().filter(|cursor| !cursor.begun) {
@@ -164,9 +165,11 @@ impl Cursor {
         let section = open.section(self.row, budget)?;
         let columns = Arc::clone(&open.columns);
         let mut series = Vec::new();
-        for (place, what) in section.whats(&columns).enumerate() {
-            if wanted.what(what) {
-                series.push(open.series(self.row, place, budget)?);
+        if section.whats(&columns).any(|what| wanted.what(what)) {
+            for (place, what) in section.whats(&columns).enumerate() {
+                if what.is_stored_labels() || wanted.what(what) {
+                    series.push(open.series(self.row, place, budget)?);
+                }
             }
         }
         self.row += 1;

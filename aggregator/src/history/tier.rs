@@ -5,7 +5,10 @@
 //! raw resolution; of itself every counter keeps it without a sketch, as between its least and its
 //! greatest value in a bucket it only grows. Values that are no numbers are left out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tally_proto::{metric::MetricName, tick::Tick};
 
@@ -80,8 +83,32 @@ pub fn bucketed(row: &Row, before: &LastReadings, bucket_s: u64) -> Option<Row> 
             push(&quantity, points.into_iter(), bucket_s, &mut found);
         }
     }
+    push_stored_labels(row, bucket_s, &mut found);
     let series: Vec<Series> = found.into_values().collect();
     (!series.is_empty()).then(|| Row { life: Arc::clone(&row.life), series })
+}
+
+/// Adds which labels the entity had in the buckets that there are, and until when in each.
+fn push_stored_labels(row: &Row, bucket_s: u64, found: &mut BTreeMap<Arc<What>, Series>) {
+    if row.stored_labels().next().is_none() {
+        return;
+    }
+    let starts: BTreeSet<Tick> = found.values().flat_map(|series| series.timeline.iter()).collect();
+    for labels in row.stored_labels() {
+        let mut last: BTreeMap<Tick, i64> = BTreeMap::new();
+        for tick in labels.timeline.iter() {
+            let after = tick.0 % bucket_s;
+            last.insert(Tick(tick.0 - after), i64::try_from(after).unwrap_or(i64::MAX));
+        }
+        last.retain(|start, _| starts.contains(start));
+        if !last.is_empty() {
+            let what = Arc::clone(&labels.what);
+            let timeline = Arc::new(Timeline::of(last.keys().copied()));
+            let values = last.into_values().collect();
+            let series = Series { what, timeline, values, sketches: Vec::new() };
+            found.insert(Arc::clone(&series.what), series);
+        }
+    }
 }
 
 /// The buckets of one series, under way.
@@ -352,6 +379,30 @@ mod tests {
         assert_eq!(spread.total(), 2);
         let (totals, _) = summaries(&tier, "network/rx", false);
         assert_eq!(totals.first().map(|one| (one.count, one.sum)), Some((2, 4000.0)));
+    }
+
+    #[test]
+    fn a_bucket_says_until_when_which_labels_were_there() {
+        let nothing = f64::NAN.to_bits().cast_signed();
+        let points = [(0, 0), (100, 0), (200, 0), (310, 0), (650, nothing)];
+        let mut raw = row(quantity("cpu/node_utilization", true, false), &points);
+        let whats = ["a", "b"]
+            .map(|value| Arc::new(What::StoredLabels(Labels::new([("app", value)]).unwrap())));
+        for (what, ticks) in whats.iter().zip([[0, 200, 310], [100, 290, 650]]) {
+            let timeline = Arc::new(Timeline::of(ticks.map(Tick)));
+            let (what, values, sketches) = (Arc::clone(what), vec![0; 3], Vec::new());
+            raw.series.insert(0, Series { what, timeline, values, sketches });
+        }
+        raw.series.sort_by(|a, b| a.what.cmp(&b.what));
+        let tier = bucketed(&raw, &LastReadings::new(), 300).unwrap();
+        let found: Vec<Vec<(u64, i64)>> = tier
+            .stored_labels()
+            .map(|one| one.timeline.iter().map(|tick| tick.0).zip(one.values.clone()).collect())
+            .collect();
+        // Of the third bucket nothing is kept.
+        assert_eq!(found, [vec![(0, 200), (300, 10)], vec![(0, 290)]]);
+        raw.series.retain(|one| one.what.is_stored_labels());
+        assert_eq!(bucketed(&raw, &LastReadings::new(), 300), None);
     }
 
     proptest! {

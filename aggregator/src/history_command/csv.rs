@@ -22,7 +22,7 @@ pub(super) fn lines(numbers: &Numbers, out: &mut dyn Write) -> io::Result<()> {
     let who = &numbers.life.who;
     let uid = who.in_pod().map(|in_pod| in_pod.uid.to_string());
     let names = Names::of(who).with_uid(uid.as_deref());
-    let labels = labels_text(&numbers.labels);
+    let labels = labels_text(&numbers.labels, &numbers.stored);
     let middle: Vec<String> = [
         Some(kind(who).word()),
         names.node,

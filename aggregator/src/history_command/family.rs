@@ -132,14 +132,20 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// A metric's own labels, behind those of the entity. A key that is none of OpenMetrics is made one,
-/// and one that is taken gets a number.
+/// A label's key as OpenMetrics may have it: letters, digits and `_`, no digit first.
+pub fn label_name(key: &str) -> String {
+    let mut clean = sanitized(key);
+    if clean.starts_with(|first: char| first.is_ascii_digit()) || clean.starts_with("__") {
+        clean.insert_str(0, "label_");
+    }
+    clean
+}
+
+/// A metric's own labels, behind those of the entity, or stored ones behind both. A key that is none
+/// of OpenMetrics is made one, and one that is taken gets a number.
 pub(super) fn push_labels(labels: &Labels, pairs: &mut Vec<(String, String)>) {
     for (key, value) in labels.iter() {
-        let mut clean = sanitized(key);
-        if clean.starts_with(|first: char| first.is_ascii_digit()) || clean.starts_with("__") {
-            clean.insert_str(0, "label_");
-        }
+        let clean = label_name(key);
         let mut key = clean.clone();
         let mut number = 2;
         while pairs.iter().any(|(known, _)| *known == key) {

@@ -7,6 +7,7 @@ use tally_proto::{
     tick::Tick,
 };
 
+use super::stored_labels::StoredLabels;
 use crate::history::{
     error::HistoryError,
     file::Tier,
@@ -58,7 +59,10 @@ impl Aggregate {
 pub(super) struct Numbers {
     pub(super) life: Arc<Life>,
     pub(super) metric: MetricName,
+    /// The metric's own.
     pub(super) labels: Labels,
+    /// Those of Kubernetes that the entity had then and that are shown beside.
+    pub(super) stored: Labels,
     pub(super) aggregate: Aggregate,
     pub(super) cumulative: bool,
     pub(super) points: Vec<Point>,
@@ -78,19 +82,22 @@ pub(super) fn numbers(
 
 fn raw(row: &Row) -> Vec<Numbers> {
     let mut found = Vec::with_capacity(row.series.len());
+    let had = StoredLabels::of([row]);
     for series in &row.series {
         let What::Metric(quantity) = &*series.what else { continue };
         let values = series.timeline.iter().zip(&series.values);
         let value = |stored: &i64| Value::of(*stored, quantity.floating);
         let points = values.map(|(at, stored)| Point { at, value: value(stored) }).collect();
-        found.push(Numbers {
+        let split = had.split(points, &quantity.labels).into_iter();
+        found.extend(split.map(|(stored, points)| Numbers {
             life: Arc::clone(&row.life),
             metric: quantity.metric.clone(),
             labels: quantity.labels.clone(),
+            stored,
             aggregate: Aggregate::Value,
             cumulative: quantity.cumulative,
             points,
-        });
+        }));
     }
     found
 }
@@ -116,15 +123,21 @@ fn buckets(parts: &[Row], first: Tick, last: Tick) -> Result<Vec<Numbers>, Histo
         }
     }
     let Some(life) = parts.last().map(|row| &row.life) else { return Ok(Vec::new()) };
-    let mut numbers = Vec::new();
+    let (mut numbers, had) = (Vec::new(), StoredLabels::of(parts));
     for ((metric, labels, cumulative), summaries) in found {
         for aggregate in Aggregate::of(Tier::Hour) {
             let points = summaries.values();
             let points = points.map(|summary| point(summary, *aggregate)).collect();
-            let (metric, labels) = (metric.clone(), labels.clone());
-            let life = Arc::clone(life);
-            let aggregate = *aggregate;
-            numbers.push(Numbers { life, metric, labels, aggregate, cumulative, points });
+            let split = had.split(points, &labels).into_iter();
+            numbers.extend(split.map(|(stored, points)| Numbers {
+                life: Arc::clone(life),
+                metric: metric.clone(),
+                labels: labels.clone(),
+                stored,
+                aggregate: *aggregate,
+                cumulative,
+                points,
+            }));
         }
     }
     Ok(numbers)
@@ -170,9 +183,9 @@ fn point(summary: &Summary, aggregate: Aggregate) -> Point {
     Point { at: summary.at, value }
 }
 
-/// Labels as one text: `key=value`, separated by commas. A backslash stands before each `\`, `,` and
-/// `=` within a key or value.
-pub(super) fn labels_text(labels: &Labels) -> Option<String> {
+/// A metric's labels, and the stored ones behind them, as one text: `key=value`, separated by commas. A
+/// backslash stands before each `\`, `,` and `=` within a key or value.
+pub(super) fn labels_text(labels: &Labels, stored: &Labels) -> Option<String> {
     let mut text = String::new();
     let push = |part: &str, text: &mut String| {
         for letter in part.chars() {
@@ -182,7 +195,7 @@ pub(super) fn labels_text(labels: &Labels) -> Option<String> {
             text.push(letter);
         }
     };
-    for (key, value) in labels.iter() {
+    for (key, value) in labels.iter().chain(stored.iter()) {
         if !text.is_empty() {
             text.push(',');
         }

@@ -2,7 +2,7 @@
 //!
 //! The lives of an entity are one series, as a counter that begins anew is one to those who read
 //! this; of two lives with a value for one time, the one that began later counts. Pods of one name
-//! are told apart by their uid.
+//! are told apart by their uid. With other stored labels an entity is another series.
 
 use std::{
     collections::BTreeSet,
@@ -15,6 +15,7 @@ use super::{
     family::{Family, escaped, push_labels},
     filter::{Filter, Names, kind},
     numbers::{Aggregate, Numbers, numbers},
+    stored_labels::ENTITY_LABELS,
 };
 use crate::history::{
     life::Who,
@@ -108,18 +109,14 @@ fn labels(series: &Numbers) -> String {
     let who: &Who = &series.life.who;
     let uid = who.in_pod().map(|in_pod| in_pod.uid.to_string());
     let names = Names::of(who).with_uid(uid.as_deref());
-    let of_entity = [
-        ("kind", Some(kind(who).word())),
-        ("node", names.node),
-        ("namespace", names.namespace),
-        ("pod", names.pod),
-        ("pod_uid", names.pod_uid),
-        ("container", names.container),
-    ];
-    let some = of_entity.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let Names { node, namespace, pod, pod_uid, container } = names;
+    let of_entity = [Some(kind(who).word()), node, namespace, pod, pod_uid, container];
+    let of_entity = ENTITY_LABELS.into_iter().zip(of_entity);
+    let some = of_entity.filter_map(|(key, value)| Some((key, value?)));
     let mut pairs: Vec<(String, String)> =
         some.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     push_labels(&series.labels, &mut pairs);
+    push_labels(&series.stored, &mut pairs);
     let pairs: Vec<String> =
         pairs.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
     format!("{{{}}}", pairs.join(","))

@@ -97,7 +97,7 @@ impl<W: Write + Send> ParquetFile<W> {
         group.texts(|numbers| numbers.life.who.in_pod().map(|in_pod| in_pod.uid.to_string()))?;
         group.names(|names| names.container)?;
         group.texts(|numbers| Some(numbers.metric.as_str().to_owned()))?;
-        group.texts(|numbers| labels_text(&numbers.labels))?;
+        group.texts(|numbers| labels_text(&numbers.labels, &numbers.stored))?;
         group.texts(|numbers| Some(numbers.aggregate.word().to_owned()))?;
         group.points::<Int64Type>(|point| match point.value {
             Value::Integer(value) => Some(value),

@@ -16,6 +16,7 @@ mod truth;
 mod world;
 
 use proptest::prelude::*;
+use tally_proto::metric::Labels;
 
 use self::{
     chance::Chance,
@@ -126,6 +127,16 @@ fn the_undisturbed_run_has_every_value() {
         .unwrap();
     let expected = (0..STEPS).map(|index| (tick(index), noise(0, index, 1)));
     assert_eq!(*points, expected.collect::<Vec<_>>());
+    let labels = Labels::new([("app", "web-0")]).unwrap();
+    let labels = What::StoredLabels(labels);
+    let labelled: Vec<_> = rows.iter().filter(|((_, what), _)| **what == labels).collect();
+    // The pod and its container.
+    assert_eq!(labelled.len(), 2);
+    assert!(
+        labelled
+            .iter()
+            .all(|(_, points)| points.iter().map(|(tick, _)| *tick).eq((0..STEPS).map(tick)))
+    );
     let sums = rows.keys().filter(|(life, _)| life.who == crate::history::life::Who::Cluster);
     assert!(5 < sums.count());
 }

@@ -203,6 +203,36 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_label_that_changes_touches_the_node() {
+        let stored = [("app".to_owned(), "app".to_owned())].into();
+        // Nothing else is other than before.
+        let ignored = ["app".to_owned()].into();
+        let form = LabelForm { stored, ignored, ..LabelForm::default() };
+        let mut fed = Fed(Inventory::default(), Feed::new(Kind::Pod, form));
+        let labelled = |app| Event::Changed(pod("a", "u1", &json!({"metadata": {"labels": app}})));
+        fed.check(labelled(json!({"app": "web"})), &["node-a"]);
+        fed.check(labelled(json!({"app": "web"})), &[]);
+        fed.check(labelled(json!({"app": "shop"})), &["node-a"]);
+        let stored = fed.0.pod(&key("a")).unwrap().stored_labels.clone().unwrap();
+        assert_eq!(stored.iter().collect::<Vec<_>>(), [("app", "shop")]);
+        fed.check(labelled(json!({})), &["node-a"]);
+        assert_eq!(fed.0.pod(&key("a")).unwrap().stored_labels, None);
+    }
+
+    #[test]
+    fn pods_with_the_same_stored_labels_have_them_together() {
+        let stored = [("app".to_owned(), "app".to_owned())].into();
+        let form = LabelForm { stored, ..LabelForm::default() };
+        let mut fed = Fed(Inventory::default(), Feed::new(Kind::Pod, form));
+        let web = json!({"metadata": {"labels": {"app": "web"}}});
+        for (name, uid) in [("a", "u1"), ("b", "u2")] {
+            fed.check(Event::Changed(pod(name, uid, &web)), &["node-a"]);
+        }
+        let [a, b] = ["a", "b"].map(|name| fed.0.pod(&key(name)).unwrap().stored_labels.clone());
+        assert!(std::sync::Arc::ptr_eq(&a.unwrap(), &b.unwrap()));
+    }
+
+    #[test]
     fn a_pod_touches_the_node_it_came_to_and_the_one_it_left() {
         let mut fed = Fed::new();
         fed.check(Event::Changed(pod("a", "u1", &json!({"spec": {"nodeName": ""}}))), &[]);

@@ -79,6 +79,7 @@ mod tests {
             workload: None,
             labels: "".into(),
             own_labels: "".into(),
+            stored_labels: None,
             containers: Box::default(),
             helpers: Box::default(),
         })

@@ -15,7 +15,8 @@ use super::{
 };
 use tally_proto::{
     declaration::PodKey,
-    metric::MetricName,
+    limits::LABEL_VALUE_BYTES,
+    metric::{Labels, MetricName},
     name::{
         BadName, ContainerId, ContainerName, ImageName, NamespaceName, NodeName, PodName, PodUid,
     },
@@ -25,18 +26,21 @@ use tally_proto::{
 /// What a static pod's mirror says of the uid that the node calls the pod by.
 const STATIC_UID: &str = "kubernetes.io/config.mirror";
 
-/// How labels are joined to one text.
+/// How labels are joined to one text, and which are labels of their own beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelForm {
     /// What stands between two labels.
     pub separator: String,
     /// Labels that are left out.
     pub ignored: BTreeSet<String>,
+    /// Labels that history stores as labels of their own, left out of the text or not; each with
+    /// the name that it has there.
+    pub stored: BTreeMap<String, String>,
 }
 
 impl Default for LabelForm {
     fn default() -> Self {
-        Self { separator: ",".to_owned(), ignored: BTreeSet::new() }
+        Self { separator: ",".to_owned(), ignored: BTreeSet::new(), stored: BTreeMap::new() }
     }
 }
 
@@ -210,6 +214,7 @@ impl Object {
             host_id: self.spec.external_id.clone(),
             labels: labels(own, form),
             own_labels: labels(own, &LabelForm::default()),
+            stored_labels: stored_labels(own, form),
             capacity: resources(self, &self.status.capacity)?,
             allocatable: resources(self, &self.status.allocatable)?,
         })
@@ -246,6 +251,7 @@ impl Object {
             workload: named("metadata.ownerReferences", self, workload)?,
             labels: labels(own, form),
             own_labels: labels(own, &LabelForm::default()),
+            stored_labels: stored_labels(own, form),
             containers: containers.collect::<Result<_, _>>()?,
             helpers: helpers(&self.status),
         })
@@ -312,6 +318,21 @@ fn labels(labels: &BTreeMap<String, String>, form: &LabelForm) -> Arc<str> {
     pairs.join(&form.separator).into()
 }
 
+/// Those that are labels of their own. A label with an empty value says no more than none does, and
+/// one that is longer than an API server lets it be is none of Kubernetes.
+fn stored_labels(labels: &BTreeMap<String, String>, form: &LabelForm) -> Option<Arc<Labels>> {
+    let value =
+        |own: &str| labels.get(own).filter(|value| (1..=LABEL_VALUE_BYTES).contains(&value.len()));
+    let pairs: Vec<(&str, &str)> = form
+        .stored
+        .iter()
+        .filter_map(|(own, stored)| Some((stored.as_str(), value(own)?.as_str())))
+        .collect();
+    // Names were checked when the form was made.
+    let stored = Labels::new(pairs).ok().filter(|stored| !stored.is_empty());
+    stored.map(Arc::new)
+}
+
 fn named<T>(
     field: &'static str,
     object: &Object,
@@ -335,6 +356,11 @@ mod tests {
         assert_eq!(*labels(&own, form), *expected);
     }
 
+    fn leaves_out_app() -> LabelForm {
+        let (separator, ignored) = ("; ".to_owned(), ["app".to_owned()].into());
+        LabelForm { separator, ignored, ..LabelForm::default() }
+    }
+
     #[test]
     fn labels_are_sorted_as_heapster_sorted_them() {
         check(&LabelForm::default(), "app-x:1,app:web,zone:a");
@@ -342,7 +368,7 @@ mod tests {
 
     #[test]
     fn an_object_has_all_of_its_labels_whatever_the_form() {
-        let form = LabelForm { separator: "; ".to_owned(), ignored: ["app".to_owned()].into() };
+        let form = leaves_out_app();
         let text = r#"{"metadata": {"name": "n", "namespace": "s", "uid": "u", "labels": {"app": "web", "zone": "a"}}}"#;
         let object: Object = serde_json::from_str(text).unwrap();
         let (node, pod) = (object.node(&form).unwrap(), object.pod(&form).unwrap());
@@ -352,7 +378,25 @@ mod tests {
 
     #[test]
     fn labels_that_are_ignored_are_left_out_and_the_separator_is_as_wished() {
-        let form = LabelForm { separator: "; ".to_owned(), ignored: ["app".to_owned()].into() };
-        check(&form, "app-x:1; zone:a");
+        check(&leaves_out_app(), "app-x:1; zone:a");
+    }
+
+    #[test]
+    fn labels_that_are_stored_have_their_names_and_no_empty_value() {
+        let names = [("app", "app"), ("zone.io/zone", "zone"), ("none", "none"), ("off", "off")];
+        let stored = names.map(|(own, stored)| (own.to_owned(), stored.to_owned())).into();
+        // What the text leaves out is stored all the same.
+        let form = LabelForm { stored, ..leaves_out_app() };
+        let text = r#"{"metadata": {"name": "n", "namespace": "s", "uid": "u",
+            "labels": {"app": "web", "zone.io/zone": "a", "none": "", "team": "x"}}}"#;
+        let object: Object = serde_json::from_str(text).unwrap();
+        let expected = Labels::new([("app", "web"), ("zone", "a")]).unwrap();
+        let (node, pod) = (object.node(&form).unwrap(), object.pod(&form).unwrap());
+        assert_eq!(node.stored_labels.as_deref(), Some(&expected));
+        assert_eq!(pod.stored_labels.as_deref(), Some(&expected));
+        assert_eq!(*pod.labels, *"none:; team:x; zone.io/zone:a");
+        assert_eq!(object.pod(&leaves_out_app()).unwrap().stored_labels, None);
+        let form = LabelForm { stored: [("off".to_owned(), "off".to_owned())].into(), ..form };
+        assert_eq!(object.pod(&form).unwrap().stored_labels, None);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tally_proto::{
     declaration::PodKey,
     limits::{IMAGE_BYTES, METRIC_NAME_BYTES, NAME_BYTES, PATH_BYTES},
-    metric::MetricName,
+    metric::{Labels, MetricName},
     name::{
         BadName, ContainerId, ContainerName, ImageName, NamespaceName, NodeName, PodName, PodUid,
         WorkloadKind, WorkloadName,
@@ -14,11 +14,15 @@ use tally_proto::{
 };
 
 use crate::{
-    history::codec::{
-        Malformed,
-        bytes::{
-            push_length, push_signed, push_text, take_at_most, take_byte, take_signed, take_text,
+    history::{
+        codec::{
+            Malformed,
+            bytes::{
+                push_length, push_signed, push_text, take_at_most, take_byte, take_signed,
+                take_text,
+            },
         },
+        series::{push_labels, take_labels},
     },
     inventory::{
         ContainerRecord, HelperRecord, Inventory, NodeRecord, PodRecord, Resources, Workload,
@@ -70,9 +74,11 @@ pub fn encode(roster: &Roster) -> Vec<u8> {
     if let Some(node) = &roster.node_record {
         push_own_labels(&node.own_labels, &node.labels, &mut out);
     }
-    for (pod, _) in pods {
+    for (pod, _) in &pods {
         push_own_labels(&pod.own_labels, &pod.labels, &mut out);
     }
+    let node = roster.node_record.iter().map(|node| &node.stored_labels);
+    push_stored_labels(node.chain(pods.iter().map(|(pod, _)| &pod.stored_labels)), &mut out);
     out
 }
 
@@ -100,7 +106,7 @@ pub fn decode(bytes: &[u8]) -> Result<Inventory, Malformed> {
         let uid: Arc<str> = take_text(bytes, TEXT_BYTES, "a uid")?.into();
         inventory.add_namespace(namespace, uid);
     }
-    // The oldest versions end here, and older ones after the ends of pods.
+    // The oldest versions end here, and older ones after the ends of pods or after all labels.
     if !bytes.is_empty() {
         pods.iter_mut().try_for_each(|pod| take_pod_end(pod, bytes))?;
     }
@@ -110,6 +116,12 @@ pub fn decode(bytes: &[u8]) -> Result<Inventory, Malformed> {
         }
         for pod in &mut pods {
             pod.own_labels = take_own_labels(&pod.labels, bytes)?;
+        }
+    }
+    if !bytes.is_empty() {
+        let of_node = node.iter_mut().map(|node| &mut node.stored_labels);
+        for stored in of_node.chain(pods.iter_mut().map(|pod| &mut pod.stored_labels)) {
+            *stored = take_stored_labels(bytes)?;
         }
     }
     if let Some(node) = node {
@@ -137,6 +149,7 @@ fn take_node(bytes: &mut &[u8]) -> Result<NodeRecord, Malformed> {
         host_id: take_text(bytes, TEXT_BYTES, "a host's id")?.to_owned(),
         labels: take_text(bytes, TEXT_BYTES, "labels")?.into(),
         own_labels: Arc::default(),
+        stored_labels: None,
         capacity: take_resources(bytes)?,
         allocatable: take_resources(bytes)?,
     })
@@ -164,9 +177,18 @@ fn take_pod(bytes: &mut &[u8]) -> Result<PodRecord, Malformed> {
     let count = take_at_most(bytes, COUNT_MAX, "containers")?;
     let containers = (0..count).map(|_| take_container(bytes)).collect::<Result<_, _>>()?;
     let helpers = Box::default();
-    let (static_uid, node, workload) = (None, None, None);
-    let own_labels = Arc::default();
-    Ok(PodRecord { key, uid, static_uid, node, workload, labels, own_labels, containers, helpers })
+    Ok(PodRecord {
+        key,
+        uid,
+        static_uid: None,
+        node: None,
+        workload: None,
+        labels,
+        own_labels: Arc::default(),
+        stored_labels: None,
+        containers,
+        helpers,
+    })
 }
 
 /// Mostly they are what is there already.
@@ -176,6 +198,23 @@ fn push_own_labels(own: &Arc<str>, labels: &Arc<str>, out: &mut Vec<u8>) {
 
 fn take_own_labels(labels: &Arc<str>, bytes: &mut &[u8]) -> Result<Arc<str>, Malformed> {
     Ok(take_option(bytes)?.map_or_else(|| Arc::clone(labels), Arc::from))
+}
+
+/// Nothing at all where nobody has any, so that who does not store labels says what older versions
+/// said.
+fn push_stored_labels<'a>(
+    all: impl Iterator<Item = &'a Option<Arc<Labels>>> + Clone,
+    out: &mut Vec<u8>,
+) {
+    if all.clone().any(Option::is_some) {
+        let none = Labels::none();
+        all.for_each(|stored| push_labels(stored.as_deref().unwrap_or(&none), out));
+    }
+}
+
+fn take_stored_labels(bytes: &mut &[u8]) -> Result<Option<Arc<Labels>>, Malformed> {
+    let stored = take_labels(bytes)?;
+    Ok((!stored.is_empty()).then(|| Arc::new(stored)))
 }
 
 /// What older versions did not know of a pod.
@@ -323,6 +362,7 @@ mod tests {
             })),
             labels: "app:web".into(),
             own_labels: "app:web,team:a".into(),
+            stored_labels: Some(Arc::new(Labels::new([("squad", "a")]).unwrap())),
             helpers: Box::new([HelperRecord {
                 name: ContainerName::parse("init").unwrap(),
                 id: ContainerId::parse(&"cd".repeat(32)).unwrap(),
@@ -343,6 +383,7 @@ mod tests {
             host_id: String::new(),
             labels: "zone:1".into(),
             own_labels: "zone:1".into(),
+            stored_labels: None,
             capacity: Resources { cpu_millicores: Some(4000), ..Resources::default() },
             allocatable: Resources::default(),
         };
@@ -355,6 +396,14 @@ mod tests {
             containers: Vec::new(),
         };
         Roster { node_record: Some(Arc::new(node)), pods: vec![of_pod], ..Roster::default() }
+    }
+
+    /// The same without labels that are stored.
+    fn stores_nothing(roster: &Roster) -> Roster {
+        let mut roster = roster.clone();
+        let pod = Arc::make_mut(roster.pods[0].record.as_mut().unwrap());
+        pod.stored_labels = None;
+        roster
     }
 
     #[test]
@@ -375,6 +424,13 @@ mod tests {
         let (mut bytes, mut end) = (encode(&roster), Vec::new());
         let (node, known) = (roster.node_record.as_ref().unwrap(), &roster.pods[0].record);
         let known = known.as_ref().unwrap();
+        push_stored_labels([&node.stored_labels, &known.stored_labels].into_iter(), &mut end);
+        bytes.truncate(bytes.len() - end.len());
+        let found = decode(&bytes).unwrap();
+        let pod = found.pod(&known.key).unwrap();
+        assert_eq!((&*pod.own_labels, &pod.stored_labels), ("app:web,team:a", &None));
+        assert_eq!(encode(&stores_nothing(&roster)), bytes);
+        end.clear();
         push_own_labels(&node.own_labels, &node.labels, &mut end);
         push_own_labels(&known.own_labels, &known.labels, &mut end);
         bytes.truncate(bytes.len() - end.len());

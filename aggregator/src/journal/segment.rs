@@ -16,8 +16,12 @@ use crate::history::disk::{Disk, OldFile};
 
 const MAGIC: &[u8; 8] = b"tallyjnl";
 
-/// The format that this program writes. It reads this one.
-pub const VERSION: u32 = 1;
+/// The newest format that this program knows: segments that may say which labels are stored, which
+/// older programs take for damage.
+pub const VERSION: u32 = 2;
+
+/// The format of all other segments.
+pub const PLAIN_VERSION: u32 = 1;
 
 const HEAD_BYTES: usize = 12;
 
@@ -80,10 +84,10 @@ impl fmt::Display for SegmentName {
     }
 }
 
-/// What a segment begins with.
-pub(super) fn head() -> Vec<u8> {
+/// What a segment of a format begins with.
+pub(super) fn head(version: u32) -> Vec<u8> {
     let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&VERSION.to_le_bytes());
+    head.extend_from_slice(&version.to_le_bytes());
     head
 }
 
@@ -244,6 +248,6 @@ fn has_head(file: &dyn OldFile, bytes: u64, name: &str) -> Result<bool, SegmentE
         Some(version) if VERSION < version => {
             Err(SegmentError::Newer { name: name.to_owned(), version })
         }
-        version => Ok(version == Some(VERSION)),
+        version => Ok(version.is_some_and(|version| PLAIN_VERSION <= version)),
     }
 }

@@ -188,16 +188,32 @@ fn a_name_comes_back_and_columns_go_before_frames() {
 fn a_newer_format_is_refused_by_name_and_a_torn_head_says_nothing() {
     let disk = SimulatedDisk::default();
     let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
-    disk.create(&name.to_string()).unwrap().append(b"tallyjnl\x02\0\0\0").unwrap();
+    disk.create(&name.to_string()).unwrap().append(b"tallyjnl\x03\0\0\0").unwrap();
     let error = read(&disk, name, |_, _| ()).unwrap_err().to_string();
-    assert!(error.starts_with("journal-000000000001.tally has format 2"), "{error}");
+    assert!(error.starts_with("journal-000000000001.tally has format 3"), "{error}");
     disk.create(&name.to_string()).unwrap().append(b"tallyj").unwrap();
     assert_eq!(read(&disk, name, |_, _| ()).unwrap().end, End::Torn);
 }
 
 #[test]
+fn only_segments_that_may_say_stored_labels_are_refused_by_older_programs() {
+    for (stores, version) in [(false, 1), (true, 2)] {
+        let disk = SimulatedDisk::default();
+        let (journal, committer) = new(&disk);
+        let mut committer = if stores { committer.with_stored_labels() } else { committer };
+        append(&journal, "a", &mut StreamMark::default(), 1);
+        committer.commit(Duration::ZERO).unwrap();
+        let name = SegmentName { number: SegmentNumber(1), state: SegmentState::Frames };
+        let mut head = [0; 12];
+        disk.open(&name.to_string()).unwrap().read_at(0, &mut head).unwrap();
+        assert_eq!(head, *segment::head(version));
+        assert_eq!(said(&disk), [[("a".to_owned(), 1)]]);
+    }
+}
+
+#[test]
 fn what_is_longer_than_a_record_comes_back_whole() {
-    let mut bytes = segment::head();
+    let mut bytes = segment::head(PLAIN_VERSION);
     let long: Vec<u8> = (0..10_000_000u32).flat_map(|at| [at.to_le_bytes()[0]]).collect();
     let (ours, other) = (StreamNumber(1), StreamNumber(2));
     push_begin(ours, &hello("a"), &mut bytes);

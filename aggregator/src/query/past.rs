@@ -301,7 +301,7 @@ fn add_metrics_of(row: &Row, found: &mut BTreeSet<MetricName>) {
             What::ReadOffset if row.life.start.is_some() => {
                 found.extend(MetricName::parse(catalogue::UPTIME.metric().name));
             }
-            What::ReadOffset => {}
+            What::ReadOffset | What::StoredLabels(_) => {}
             What::Metric(quantity) => {
                 found.insert(quantity.metric.clone());
                 *counters.entry(&quantity.metric).or_default() += series.values.len();

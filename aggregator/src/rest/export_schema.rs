@@ -124,6 +124,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::settings::stored_labels::EXPORT_LABELS;
+
+    #[test]
+    fn no_label_of_the_export_can_be_stored() {
+        for label in COMMON_LABELS.iter().chain(&POD_LABELS) {
+            assert!(EXPORT_LABELS.contains(&label.key), "{}", label.key);
+        }
+        assert_eq!(EXPORT_LABELS.len(), COMMON_LABELS.len() + POD_LABELS.len() + 2);
+    }
 
     #[track_caller]
     fn check(name: &str, expected: serde_json::Value) {

@@ -183,7 +183,7 @@ fn values(rows: &[Row], whose: &InPod, metric: &str) -> Vec<i64> {
     let its = rows.iter().filter(|row| row.life.who.in_pod() == Some(whose));
     let series = its.flat_map(|row| &row.series).filter(|series| match &*series.what {
         What::Metric(quantity) => quantity.metric.as_str() == metric,
-        What::ReadOffset => false,
+        What::ReadOffset | What::StoredLabels(_) => false,
     });
     series.flat_map(|series| series.values.iter().copied()).collect()
 }

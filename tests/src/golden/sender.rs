@@ -37,10 +37,21 @@ impl Sender {
         node: &str,
         resolution: Resolution,
     ) -> anyhow::Result<Self> {
+        Self::connect_run(server, node, resolution, Run(1)).await
+    }
+
+    /// Says hello as `node`, whose agent has been started so often: in each run it counts its frames
+    /// anew.
+    pub async fn connect_run(
+        server: SocketAddr,
+        node: &str,
+        resolution: Resolution,
+        run: Run,
+    ) -> anyhow::Result<Self> {
         let hello = Hello {
             node: NodeName::parse(node)?,
             boot: BootId([1; 16]),
-            run: Run(1),
+            run,
             resolution,
             agent_version: "golden".to_owned(),
         };

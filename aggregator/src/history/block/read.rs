@@ -113,6 +113,11 @@ impl Columns {
         Ok(decoder.get_or_init(|| model.decoder()))
     }
 
+    /// How many columns are of no metric: the first ones, by their order.
+    pub fn others(&self) -> usize {
+        self.whats.partition_point(|what| !what.is_metric())
+    }
+
     /// Bytes that it takes in memory, about: tables are built for what is read.
     pub fn weight(&self) -> usize {
         self.whats.len() * 150 + self.models.len() * (160 << 10)
@@ -161,15 +166,28 @@ impl Section {
         Ok(Self { entries, streams })
     }
 
-    /// How many series of metrics the row of a section has, by the section's first bytes.
-    pub fn count_series(mut head: &[u8], columns: &Columns) -> Result<usize, BlockError> {
+    /// How many series of metrics the `row`-th row has, by the first bytes of its section.
+    pub fn count_series(
+        mut head: &[u8],
+        row: usize,
+        columns: &Columns,
+    ) -> Result<usize, BlockError> {
         let count = take_at_most(&mut head, columns.whats.len(), "the series of a row")?;
-        // The read offset is the first column of all: where a row has it, nothing is left out
-        // before its first series.
-        let has_offset = columns.whats.first().is_some_and(|what| **what == What::ReadOffset)
-            && 0 < count
-            && take_at_most(&mut head, COLUMNS, "a column")? == 0;
-        Ok(if has_offset { count - 1 } else { count })
+        let others = columns.others();
+        let (mut passed, mut at, mut next_column) = (0, 0, 0);
+        while passed < count && next_column < others {
+            let column = next_column + take_at_most(&mut &*head, COLUMNS, "a column")?;
+            if others <= column {
+                break;
+            }
+            passed += 1;
+            // Behind the last of the others nothing more has to be read.
+            if column + 1 < others {
+                take_entry(&mut head, row, &mut at, next_column, columns)?;
+            }
+            next_column = column + 1;
+        }
+        Ok(count - passed)
     }
 
     /// What each series of the row is, by place.

@@ -33,6 +33,9 @@ fn what(column: usize, floating: bool) -> Arc<What> {
     if column == 0 {
         return Arc::new(What::ReadOffset);
     }
+    if column == 4 {
+        return Arc::new(What::StoredLabels(Labels::new([("app", "web")]).unwrap()));
+    }
     let metric = MetricName::parse(&format!("custom/{column}")).unwrap();
     let field = if column == 5 { Field::Count } else { Field::Value };
     let labels = Labels::none();

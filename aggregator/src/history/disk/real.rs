@@ -119,6 +119,10 @@ impl NewFile for Appended {
         self.0.write_all(bytes)
     }
 
+    fn amend(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, at)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         // The length counts as data: without it there would be nothing to find.
         self.0.sync_data()

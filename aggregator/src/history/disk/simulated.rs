@@ -237,6 +237,15 @@ impl NewFile for File {
         Ok(())
     }
 
+    fn amend(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        locked(&self.disk.0).step()?;
+        let mut content = locked(&self.content);
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        let over = content.bytes.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
+        over.ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         locked(&self.disk.0).step()?;
         let mut content = locked(&self.content);

@@ -27,6 +27,9 @@ use crate::history::{
 /// Bytes that hold the first two numbers of a section.
 const SECTION_HEAD_BYTES: usize = 20;
 
+/// Bytes that nearly always hold what a section says of the read offset and of stored labels.
+const LABELLED_HEAD_BYTES: usize = 512;
+
 /// A whole file that can be read.
 #[derive(Debug)]
 pub struct HistoryFile {
@@ -285,10 +288,18 @@ impl OpenBlock {
         let named = self.names.rows.get(row);
         let named = named.ok_or_else(|| HistoryError::damaged(&self.file.name, "a relation"))?;
         let before = wide(self.block.names) + wide(self.block.columns) + wide(named.section.start);
-        let length = named.section.len().min(SECTION_HEAD_BYTES);
-        let head = self.file.read("a section", self.block.at + before, length, budget)?;
-        let count = Section::count_series(&head, &self.columns);
-        count.map_err(|source| self.file.block_error(source))
+        let is_labelled = 1 < self.columns.others();
+        let usual = if is_labelled { LABELLED_HEAD_BYTES } else { SECTION_HEAD_BYTES };
+        let whole = named.section.len();
+        let mut count_in = |length| {
+            let head = self.file.read("a section", self.block.at + before, length, budget)?;
+            let count = Section::count_series(&head, row, &self.columns);
+            count.map_err(|source| self.file.block_error(source))
+        };
+        match count_in(whole.min(usual)) {
+            Err(HistoryError::Block { .. }) if is_labelled && usual < whole => count_in(whole),
+            counted => counted,
+        }
     }
 
     /// One series of a row.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tally_proto::name::PodUid;
 
-use super::{END, FileName, MAGIC, UNFINISHED, VERSION};
+use super::{END, FileName, MAGIC, PLAIN_VERSION, UNFINISHED, VERSION};
 use crate::history::{
     block::{self, Encoded, ROWS, VALUES},
     codec::bytes::{push_length, push_varint},
@@ -28,6 +28,7 @@ pub struct FileWriter<'a> {
     index: Vec<u8>,
     blocks: u32,
     samples: u64,
+    has_stored_labels: bool,
     /// Hash of each pod's uid, and the block it is in.
     uids: BTreeSet<(u32, u32)>,
 }
@@ -44,7 +45,7 @@ impl<'a> FileWriter<'a> {
         let failed = |source| HistoryError::disk("begin", &unfinished, source);
         let mut file = disk.create(&unfinished).map_err(failed)?;
         let mut head = MAGIC.to_vec();
-        head.extend_from_slice(&VERSION.to_le_bytes());
+        head.extend_from_slice(&PLAIN_VERSION.to_le_bytes());
         file.append(&head).map_err(failed)?;
         Ok(Self {
             disk,
@@ -56,6 +57,7 @@ impl<'a> FileWriter<'a> {
             index: Vec::new(),
             blocks: 0,
             samples: 0,
+            has_stored_labels: false,
             uids: BTreeSet::new(),
         })
     }
@@ -70,6 +72,7 @@ impl<'a> FileWriter<'a> {
             self.write_block()?;
         }
         self.samples += u64::try_from(row.samples()).unwrap_or(0);
+        self.has_stored_labels |= row.stored_labels().next().is_some();
         self.waiting_values += values;
         self.waiting.push(row);
         Ok(())
@@ -154,6 +157,10 @@ impl<'a> FileWriter<'a> {
         self.append(&foot)?;
         let name = self.name.to_string();
         let failed = |source| HistoryError::disk("finish", &name, source);
+        if self.has_stored_labels {
+            let at = u64::try_from(MAGIC.len()).unwrap_or(0);
+            self.file.amend(at, &VERSION.to_le_bytes()).map_err(failed)?;
+        }
         self.file.sync().map_err(failed)?;
         self.disk.rename(&unfinished, &name).map_err(failed)?;
         self.disk.sync().map_err(failed)?;

@@ -1,5 +1,7 @@
 //! What is true: who is on a node at a tick, and every value. Nothing is remembered from tick to tick.
 
+use std::sync::Arc;
+
 use tally_proto::{
     columns::Builder,
     declaration::{
@@ -144,6 +146,7 @@ pub(super) fn inventory() -> Inventory {
             workload: None,
             labels: "".into(),
             own_labels: "".into(),
+            stored_labels: Some(Arc::new(Labels::new([("app", name)]).unwrap())),
             containers: Box::new([container]),
             helpers: Box::default(),
         });
