@@ -32,7 +32,8 @@ const KEY_BYTES: usize = NAME_BYTES + 1 + LABEL_KEY_BYTES;
 /// The name of each label that is stored. Of two names for one label the last counts.
 pub(super) fn check(texts: &[String], faults: &mut Faults) -> BTreeMap<String, String> {
     let mut stored: BTreeMap<String, String> = BTreeMap::new();
-    for text in texts {
+    // A variable that is set to nothing says nothing.
+    for text in texts.iter().filter(|text| !text.is_empty()) {
         match pair(text) {
             Ok((name, label)) => drop(stored.insert(label.to_owned(), name.to_owned())),
             Err(problem) => faults.collect(FLAG, Err(problem), ()),
@@ -114,6 +115,7 @@ mod tests {
     #[test]
     fn a_label_has_its_own_name_or_a_new_one_and_the_last_counts() {
         check_stored(&[], &[]);
+        check_stored(&[""], &[]);
         check_stored(&["app", "zone=t.io/zone"], &[("app", "app"), ("t.io/zone", "zone")]);
         check_stored(&["app", "a=app", "b=app"], &[("app", "b")]);
         // What is overridden is no fault.
@@ -123,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_no_label_is_refused() {
-        for text in ["", "=", "a=", "=a"] {
+        for text in ["=", "a=", "=a"] {
             check_fault(&[text], &format!("{text:?} is no label"));
         }
         check_fault(&["a=b=c"], "\"b=c\" is no label that Kubernetes can have");
