@@ -191,6 +191,9 @@ async fn begin(
     let model = Arc::new(Model::new(settings.resolution, window_ms));
     let keeping = settings.history.as_ref();
     let keeping = keeping.map(|history| Keeping::open(history, &settings)).transpose()?;
+    if keeping.is_none() && !settings.labels.stored.is_empty() {
+        tracing::warn!("--store-label has no effect with --no-history: nothing is stored");
+    }
     let stop = CancellationToken::new();
     let archive = keeping.as_ref().map(|keeping| Arc::clone(&keeping.status));
     let past = if keeping.is_some() { Past::opening() } else { Past::off() };
