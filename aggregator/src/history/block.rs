@@ -27,6 +27,13 @@ pub const ROWS: usize = 256;
 /// words of eight bytes. A row that has more is a block by itself.
 pub const VALUES: usize = 1 << 20;
 
+/// Series of the rows of a block together at most: some twenty times what there usually is.
+pub const SERIES: usize = 1 << 16;
+
+/// Bytes of what the series of a block are, before those of several rows are put together: usually
+/// some hundred kilobytes.
+pub const WHAT_BYTES: usize = PART_BYTES / 2;
+
 /// Bytes of names or columns when decompressed. 256 rows with five names of at most 4 KiB and a
 /// timeline each are below it.
 const PART_BYTES: usize = 16 << 20;

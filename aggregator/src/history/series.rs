@@ -120,6 +120,18 @@ impl What {
         matches!(self, Self::Metric(Quantity { field: Field::Count, .. }))
     }
 
+    /// How long it is as bytes, at most.
+    pub(super) fn bytes(&self) -> usize {
+        const NUMBERS: usize = 16;
+        let (name, labels) = match self {
+            Self::ReadOffset => return NUMBERS,
+            Self::StoredLabels(labels) => (0, labels),
+            Self::Metric(Quantity { metric, labels, .. }) => (metric.as_str().len(), labels),
+        };
+        let labels = labels.iter().map(|(key, value)| key.len() + value.len() + NUMBERS);
+        NUMBERS + name + labels.sum::<usize>()
+    }
+
     /// Whether the values are the bits of doubles.
     pub fn floating(&self) -> bool {
         matches!(self, Self::Metric(Quantity { floating: true, .. }))

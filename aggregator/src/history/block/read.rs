@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tally_proto::tick::Tick;
 
-use super::{BlockError, ROWS, decompress, floats::Form};
+use super::{BlockError, ROWS, SERIES, decompress, floats::Form};
 use crate::history::{
     codec::{
         Malformed,
@@ -23,8 +23,8 @@ use crate::history::{
     timeline::Timeline,
 };
 
-/// Columns of a block at most: as many as one node may declare, and those of tiers.
-const COLUMNS: usize = 1 << 16;
+/// Columns of a block at most: none is without a series.
+const COLUMNS: usize = SERIES;
 
 /// Bytes of all sections of a block at most.
 const SECTION_BYTES: usize = 1 << 30;

@@ -6,15 +6,19 @@ use tally_proto::name::PodUid;
 
 use super::{END, FileName, MAGIC, PLAIN_VERSION, UNFINISHED, VERSION};
 use crate::history::{
-    block::{self, Encoded, ROWS, VALUES},
+    block::{self, Encoded, ROWS, SERIES, VALUES, WHAT_BYTES},
     codec::bytes::{push_length, push_varint},
     disk::{Disk, NewFile},
     error::HistoryError,
-    series::Row,
+    series::{Row, Series},
 };
 
 /// Rows after which a block ends, unless a pod goes on.
 const ROWS_USUAL: usize = ROWS - 16;
+
+/// Sets of stored labels of an entity in one file at most. A label that always changes, such as a time,
+/// is no label by which anything can be found, and must not cost an entity its numbers.
+const LABEL_SETS: usize = 1_000;
 
 /// Writes one file, row by row in the order of their lives.
 #[derive(Debug)]
@@ -24,11 +28,13 @@ pub struct FileWriter<'a> {
     file: Box<dyn NewFile>,
     at: u64,
     waiting: Vec<Row>,
-    waiting_values: usize,
+    load: Load,
     index: Vec<u8>,
     blocks: u32,
     samples: u64,
     has_stored_labels: bool,
+    /// Series that were left out.
+    left_out: usize,
     /// Hash of each pod's uid, and the block it is in.
     uids: BTreeSet<(u32, u32)>,
 }
@@ -53,27 +59,28 @@ impl<'a> FileWriter<'a> {
             file,
             at: super::HEAD_BYTES,
             waiting: Vec::new(),
-            waiting_values: 0,
+            load: Load::default(),
             index: Vec::new(),
             blocks: 0,
             samples: 0,
             has_stored_labels: false,
+            left_out: 0,
             uids: BTreeSet::new(),
         })
     }
 
-    /// Adds a row.
-    pub fn push(&mut self, row: Row) -> Result<(), HistoryError> {
-        let values = row.series.iter().map(|series| series.values.len()).sum::<usize>();
-        let after = self.waiting_values + values;
-        let is_full = ROWS_USUAL <= self.waiting.len() || VALUES < after;
-        let must = ROWS <= self.waiting.len() || 2 * VALUES < after;
+    /// Adds a row. What it has too much of is left out.
+    pub fn push(&mut self, mut row: Row) -> Result<(), HistoryError> {
+        self.left_out += fitted(&mut row);
+        let after = self.load.and(Load::of(&row.series));
+        let is_full = ROWS_USUAL <= self.waiting.len() || VALUES < after.values;
+        let must = ROWS <= self.waiting.len() || 2 * VALUES < after.values || !after.fits();
         if must || is_full && !self.continues_pod(&row) {
             self.write_block()?;
         }
         self.samples += u64::try_from(row.samples()).unwrap_or(0);
         self.has_stored_labels |= row.stored_labels().next().is_some();
-        self.waiting_values += values;
+        self.load = self.load.and(Load::of(&row.series));
         self.waiting.push(row);
         Ok(())
     }
@@ -99,7 +106,7 @@ impl<'a> FileWriter<'a> {
             }
         }
         self.waiting.clear();
-        self.waiting_values = 0;
+        self.load = Load::default();
         self.push_index(&encoded);
         for part in [&encoded.names, &encoded.columns, &encoded.sections] {
             self.append(part)?;
@@ -156,6 +163,10 @@ impl<'a> FileWriter<'a> {
         self.append(&index)?;
         self.append(&foot)?;
         let name = self.name.to_string();
+        if 0 < self.left_out {
+            let series = self.left_out;
+            tracing::warn!(file = name, series, "history left out what an entity had too much of");
+        }
         let failed = |source| HistoryError::disk("finish", &name, source);
         if self.has_stored_labels {
             let at = u64::try_from(MAGIC.len()).unwrap_or(0);
@@ -166,6 +177,63 @@ impl<'a> FileWriter<'a> {
         self.disk.sync().map_err(failed)?;
         Ok(self.samples)
     }
+}
+
+/// What rows take in a block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    values: usize,
+    series: usize,
+    what_bytes: usize,
+}
+
+impl Load {
+    fn of(series: &[Series]) -> Self {
+        series.iter().fold(Self::default(), |load, one| load.with(one))
+    }
+
+    fn with(self, series: &Series) -> Self {
+        let (values, what_bytes) = (series.values.len(), series.what.bytes());
+        self.and(Self { values, series: 1, what_bytes })
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            values: self.values + other.values,
+            series: self.series + other.series,
+            what_bytes: self.what_bytes + other.what_bytes,
+        }
+    }
+
+    /// Whether one block can have as many series.
+    fn fits(self) -> bool {
+        self.series <= SERIES && self.what_bytes <= WHAT_BYTES
+    }
+}
+
+/// Leaves out the oldest sets of stored labels that are too many, and series that no block has room for.
+/// How many series that were.
+fn fitted(row: &mut Row) -> usize {
+    let before = row.series.len();
+    let mut ends: Vec<_> = row.stored_labels().map(|labels| labels.timeline.last()).collect();
+    if LABEL_SETS < ends.len() {
+        ends.sort_unstable_by(|one, other| other.cmp(one));
+        let oldest = ends.get(LABEL_SETS - 1).copied().flatten();
+        let mut left = LABEL_SETS;
+        row.series.retain(|series| {
+            let is_kept =
+                !series.what.is_stored_labels() || 0 < left && oldest <= series.timeline.last();
+            left -= usize::from(is_kept && series.what.is_stored_labels());
+            is_kept
+        });
+    }
+    let mut load = Load::default();
+    let room = row.series.iter().position(|series| {
+        load = load.with(series);
+        !load.fits()
+    });
+    row.series.truncate(room.unwrap_or(row.series.len()));
+    before - row.series.len()
 }
 
 /// Writes rows, which are in the order of their lives, as one file.
@@ -179,4 +247,98 @@ pub fn write(
         writer.push(row)?;
     }
     writer.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tally_proto::{
+        metric::{Labels, MetricName},
+        name::NodeName,
+        tick::Tick,
+    };
+
+    use super::*;
+    use crate::history::{
+        disk::simulated::SimulatedDisk,
+        file::{Tier, Window, read::HistoryFile},
+        life::{Life, Who},
+        series::{Field, Quantity, What},
+        timeline::Timeline,
+    };
+
+    const NAME: FileName = FileName { tier: Tier::Raw, window: Window(0), first: 1, last: 1 };
+
+    fn series(what: What, tick: u64) -> Series {
+        let timeline = Arc::new(Timeline::of([Tick(tick)]));
+        Series { what: Arc::new(what), timeline, values: vec![7], sketches: Vec::new() }
+    }
+
+    fn metric(number: usize, labels: Labels) -> What {
+        What::Metric(Quantity {
+            metric: MetricName::parse(&format!("custom/m{number:06}")).unwrap(),
+            labels,
+            field: Field::Value,
+            floating: false,
+            cumulative: false,
+        })
+    }
+
+    fn row(node: usize, mut series: Vec<Series>) -> Row {
+        series.sort_by(|a, b| a.what.cmp(&b.what));
+        let who = Who::Node(NodeName::parse(&format!("node-{node:03}")).unwrap());
+        Row { life: Arc::new(Life { who, start: None }), series }
+    }
+
+    /// How many samples of what is written can be read, all of it.
+    #[track_caller]
+    fn check(rows: Vec<Row>, expected: usize) {
+        let disk = SimulatedDisk::default();
+        write(&disk, NAME, rows).unwrap();
+        let file = Arc::new(HistoryFile::open(&disk, NAME).unwrap());
+        assert_eq!(file.verify().unwrap(), u64::try_from(expected).unwrap());
+    }
+
+    #[test]
+    fn rows_of_many_metrics_are_in_several_blocks() {
+        let metrics = |node: usize| {
+            (0..10_000).map(move |number| metric(node * 10_000 + number, Labels::none()))
+        };
+        let row = |node| row(node, metrics(node).map(|what| series(what, 60)).collect());
+        check((0..8).map(row).collect(), 80_000);
+    }
+
+    #[test]
+    fn of_more_series_than_a_block_can_have_the_last_are_left_out() {
+        let metrics = (0..SERIES + 500).map(|number| metric(number, Labels::none()));
+        check(vec![row(0, metrics.map(|what| series(what, 60)).collect())], SERIES);
+    }
+
+    #[test]
+    fn labels_as_long_as_they_may_be_are_in_several_blocks() {
+        let row = |node| {
+            let labels = (0..8).map(|number| (format!("k{number}"), "x".repeat(255)));
+            let labels = Labels::new(labels.collect::<Vec<_>>()).unwrap();
+            let metrics = (0..3_000).map(|number| metric(node * 3_000 + number, labels.clone()));
+            row(node, metrics.map(|what| series(what, 60)).collect())
+        };
+        check((0..4).map(row).collect(), 12_000);
+    }
+
+    #[test]
+    fn of_labels_that_always_change_the_latest_stay_and_so_do_the_numbers() {
+        let set = |tick: usize| {
+            let labels = Labels::new([("at", format!("{:05}", 99_999 - tick))]).unwrap();
+            series(What::StoredLabels(labels), u64::try_from(tick).unwrap())
+        };
+        let numbers = series(metric(0, Labels::none()), 60);
+        let mut row = row(0, (0..LABEL_SETS + 500).map(set).chain([numbers]).collect());
+        let mut rows = vec![row.clone()];
+        assert_eq!(fitted(&mut row), 500);
+        let first = row.stored_labels().map(|labels| labels.timeline.first().unwrap()).min();
+        assert_eq!((row.series.len(), first), (LABEL_SETS + 1, Some(Tick(500))));
+        rows.truncate(1);
+        check(rows, 1);
+    }
 }
