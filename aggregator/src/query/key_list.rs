@@ -6,13 +6,10 @@
 //! them, all other parts stay. Nothing tells the list when something changes, so nothing can forget
 //! to.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+use rayon::prelude::*;
 use tally_proto::{
     entity::Entity,
     name::{NamespaceName, NodeName},
@@ -224,9 +221,9 @@ fn compare(json: &[u8], key: &str) -> Ordering {
     unescaped.cmp(key.bytes())
 }
 
-/// How many more rosters have a key: those of one node are compared by themselves.
-fn differences(before: &[Present], after: &[Present]) -> BTreeMap<String, i64> {
-    let mut all = BTreeMap::new();
+/// How many more rosters have a key, sorted by key: those of one node are compared by themselves.
+fn differences(before: &[Present], after: &[Present]) -> Vec<(String, i64)> {
+    let mut changed: Vec<(&Present, i64)> = Vec::new();
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
     loop {
         let order = match (before.peek(), after.peek()) {
@@ -239,14 +236,23 @@ fn differences(before: &[Present], after: &[Present]) -> BTreeMap<String, i64> {
         let come = if order.is_ge() { after.next() } else { None };
         let same = gone.zip(come).is_some_and(|(gone, come)| Arc::ptr_eq(&gone.1, &come.1));
         if !same {
-            let gone = gone.into_iter().flat_map(keys).map(|key| (key, -1));
-            let come = come.into_iter().flat_map(keys).map(|key| (key, 1));
-            for (key, more) in gone.chain(come) {
-                *all.entry(key.to_string()).or_insert(0) += more;
-            }
+            changed
+                .extend(gone.map(|gone| (gone, -1)).into_iter().chain(come.map(|come| (come, 1))));
         }
     }
-    all.retain(|_, more| *more != 0);
+    // The first time these are all keys that there are.
+    let texts = |(present, more): &(&Present, i64)| {
+        let more = *more;
+        keys(present).map(move |key| (key.to_string(), more)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<(String, i64)> = changed.par_iter().flat_map_iter(texts).collect();
+    all.par_sort_unstable();
+    all.dedup_by(|(key, more), (kept, sum)| {
+        let same = key == kept;
+        *sum += if same { *more } else { 0 };
+        same
+    });
+    all.retain(|(_, more)| *more != 0);
     all
 }
 
@@ -274,7 +280,7 @@ pub(super) fn keys((node, roster): &Present) -> impl Iterator<Item = Entity> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
     use tally_proto::{
