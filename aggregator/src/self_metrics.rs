@@ -64,6 +64,8 @@ pub struct ArchiveMetrics {
     pub disk_faults: Counter,
     /// Values that became columns of history.
     pub samples_sealed: Counter,
+    /// Series that history left out.
+    pub series_left_out: Counter,
     /// Frames that history had before when they came in late.
     pub frames_known: Counter,
     /// Segments of the journal that wait to become columns.
@@ -99,6 +101,12 @@ impl ArchiveMetrics {
             "samples_sealed",
             "Values that became columns of history",
             self.samples_sealed.clone(),
+        );
+        all.register(
+            "series_left_out",
+            "Series of an entity that history has no room for, as it has more than 65,536 in one \
+             file, or more than 1,000 sets of stored labels",
+            self.series_left_out.clone(),
         );
         all.register(
             "frames_known",

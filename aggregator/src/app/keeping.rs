@@ -460,6 +460,11 @@ impl Hands {
     fn count(&self) {
         let metrics = &self.metrics.archive;
         let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let left_out = self.archive.store().take_left_out();
+        if left_out != 0 {
+            tracing::warn!(series = left_out, "history has no room for all that an entity has");
+            metrics.series_left_out.inc_by(left_out);
+        }
         let files = self.archive.store().files();
         for (tier, word) in Tier::ALL.into_iter().zip(["raw", "5m", "1h"]) {
             let of_tier = || files.iter().filter(|(name, _)| name.tier == tier);

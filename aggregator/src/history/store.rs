@@ -11,7 +11,10 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 pub use merge::{Merged, SETTLED_S};
@@ -23,7 +26,11 @@ use super::{
     cache::Cache,
     disk::Disk,
     error::{Budget, HistoryError},
-    file::{FileName, Tier, UNFINISHED, Window, read::HistoryFile, write},
+    file::{
+        FileName, Tier, UNFINISHED, Window,
+        read::HistoryFile,
+        write::{self, Written},
+    },
     join::{cut, join_rows},
     series::Row,
 };
@@ -42,6 +49,8 @@ pub struct Store {
     files: RwLock<Arc<Files>>,
     /// The number of the next write. Held while the list of files changes.
     next: Mutex<u64>,
+    /// Series that were left out of files since that was last asked.
+    left_out: AtomicU64,
     /// Values up to which an answer is worked out from raw values.
     pub(super) exact_values: u64,
 }
@@ -109,7 +118,8 @@ impl Store {
         let next = files.keys().map(|name| name.last + 1).max().unwrap_or(1);
         let files = RwLock::new(Arc::new(files));
         let exact_values = EXACT_VALUES;
-        Ok((Self { disk, cache, files, next: Mutex::new(next), exact_values }, recovered))
+        let (next, left_out) = (Mutex::new(next), AtomicU64::new(0));
+        Ok((Self { disk, cache, files, next, left_out, exact_values }, recovered))
     }
 
     /// Works out answers of up to so many values from raw values, where these are.
@@ -126,6 +136,7 @@ impl Store {
             cache: Cache::new(AS_OF_CACHE_BYTES),
             files: RwLock::new(Arc::new(files)),
             next: Mutex::new(number),
+            left_out: AtomicU64::new(0),
             exact_values: self.exact_values,
         }
     }
@@ -166,7 +177,7 @@ impl Store {
         for window in windows {
             let name = FileName { tier: Tier::Raw, window, first: *next, last: *next };
             let rows = rows.iter().filter_map(|row| cut(row, window.first(), window.last()));
-            samples += write::write(&*self.disk, name, rows)?;
+            samples += self.count(write::write(&*self.disk, name, rows)?);
             *next += 1;
             let file = HistoryFile::open(&*self.disk, name)?;
             self.change(|files| {
@@ -174,6 +185,17 @@ impl Store {
             });
         }
         Ok(samples)
+    }
+
+    /// Notes what a file was given. How many samples it holds.
+    fn count(&self, written: Written) -> u64 {
+        self.left_out.fetch_add(written.left_out, Ordering::Relaxed);
+        written.samples
+    }
+
+    /// Series that were left out of files since this was last asked, as an entity had too many.
+    pub fn take_left_out(&self) -> u64 {
+        self.left_out.swap(0, Ordering::Relaxed)
     }
 
     /// Whether write `number` of a day is there already, in whatever tier.
@@ -192,7 +214,7 @@ impl Store {
         rows: impl Iterator<Item = Row>,
     ) -> Result<u64, HistoryError> {
         let name = FileName { tier: Tier::Raw, window, first: number, last: number };
-        let samples = write::write(&*self.disk, name, rows)?;
+        let samples = self.count(write::write(&*self.disk, name, rows)?);
         let file = Arc::new(HistoryFile::open(&*self.disk, name)?);
         let mut next = self.lock();
         *next = (*next).max(number + 1);

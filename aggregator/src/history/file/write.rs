@@ -20,6 +20,15 @@ const ROWS_USUAL: usize = ROWS - 16;
 /// is no label by which anything can be found, and must not cost an entity its numbers.
 const LABEL_SETS: usize = 1_000;
 
+/// What a file was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Samples that it holds.
+    pub samples: u64,
+    /// Series that were left out, as an entity had too many of them.
+    pub left_out: u64,
+}
+
 /// Writes one file, row by row in the order of their lives.
 #[derive(Debug)]
 pub struct FileWriter<'a> {
@@ -33,8 +42,7 @@ pub struct FileWriter<'a> {
     blocks: u32,
     samples: u64,
     has_stored_labels: bool,
-    /// Series that were left out.
-    left_out: usize,
+    left_out: u64,
     /// Hash of each pod's uid, and the block it is in.
     uids: BTreeSet<(u32, u32)>,
 }
@@ -136,8 +144,7 @@ impl<'a> FileWriter<'a> {
     }
 
     /// Finishes the file: when this returns, it is there under its name and will be after a crash.
-    /// Gives the number of samples.
-    pub fn finish(mut self) -> Result<u64, HistoryError> {
+    pub fn finish(mut self) -> Result<Written, HistoryError> {
         self.write_block()?;
         let unfinished = format!("{}{UNFINISHED}", self.name);
         let mut uids = Vec::with_capacity(self.uids.len() * 8);
@@ -163,10 +170,6 @@ impl<'a> FileWriter<'a> {
         self.append(&index)?;
         self.append(&foot)?;
         let name = self.name.to_string();
-        if 0 < self.left_out {
-            let series = self.left_out;
-            tracing::warn!(file = name, series, "history left out what an entity had too much of");
-        }
         let failed = |source| HistoryError::disk("finish", &name, source);
         if self.has_stored_labels {
             let at = u64::try_from(MAGIC.len()).unwrap_or(0);
@@ -175,7 +178,7 @@ impl<'a> FileWriter<'a> {
         self.file.sync().map_err(failed)?;
         self.disk.rename(&unfinished, &name).map_err(failed)?;
         self.disk.sync().map_err(failed)?;
-        Ok(self.samples)
+        Ok(Written { samples: self.samples, left_out: self.left_out })
     }
 }
 
@@ -213,7 +216,7 @@ impl Load {
 
 /// Leaves out the oldest sets of stored labels that are too many, and series that no block has room for.
 /// How many series that were.
-fn fitted(row: &mut Row) -> usize {
+fn fitted(row: &mut Row) -> u64 {
     let before = row.series.len();
     let mut ends: Vec<_> = row.stored_labels().map(|labels| labels.timeline.last()).collect();
     if LABEL_SETS < ends.len() {
@@ -233,7 +236,7 @@ fn fitted(row: &mut Row) -> usize {
         !load.fits()
     });
     row.series.truncate(room.unwrap_or(row.series.len()));
-    before - row.series.len()
+    u64::try_from(before - row.series.len()).unwrap_or(u64::MAX)
 }
 
 /// Writes rows, which are in the order of their lives, as one file.
@@ -241,7 +244,7 @@ pub fn write(
     disk: &dyn Disk,
     name: FileName,
     rows: impl IntoIterator<Item = Row>,
-) -> Result<u64, HistoryError> {
+) -> Result<Written, HistoryError> {
     let mut writer = FileWriter::new(disk, name)?;
     for row in rows {
         writer.push(row)?;
@@ -291,13 +294,14 @@ mod tests {
         Row { life: Arc::new(Life { who, start: None }), series }
     }
 
-    /// How many samples of what is written can be read, all of it.
+    /// All of what is written can be read.
     #[track_caller]
-    fn check(rows: Vec<Row>, expected: usize) {
+    fn check(rows: Vec<Row>, samples: usize, left_out: u64) {
         let disk = SimulatedDisk::default();
-        write(&disk, NAME, rows).unwrap();
+        let samples = u64::try_from(samples).unwrap();
+        assert_eq!(write(&disk, NAME, rows).unwrap(), Written { samples, left_out });
         let file = Arc::new(HistoryFile::open(&disk, NAME).unwrap());
-        assert_eq!(file.verify().unwrap(), u64::try_from(expected).unwrap());
+        assert_eq!(file.verify().unwrap(), samples);
     }
 
     #[test]
@@ -306,13 +310,13 @@ mod tests {
             (0..10_000).map(move |number| metric(node * 10_000 + number, Labels::none()))
         };
         let row = |node| row(node, metrics(node).map(|what| series(what, 60)).collect());
-        check((0..8).map(row).collect(), 80_000);
+        check((0..8).map(row).collect(), 80_000, 0);
     }
 
     #[test]
     fn of_more_series_than_a_block_can_have_the_last_are_left_out() {
         let metrics = (0..SERIES + 500).map(|number| metric(number, Labels::none()));
-        check(vec![row(0, metrics.map(|what| series(what, 60)).collect())], SERIES);
+        check(vec![row(0, metrics.map(|what| series(what, 60)).collect())], SERIES, 500);
     }
 
     #[test]
@@ -323,7 +327,7 @@ mod tests {
             let metrics = (0..3_000).map(|number| metric(node * 3_000 + number, labels.clone()));
             row(node, metrics.map(|what| series(what, 60)).collect())
         };
-        check((0..4).map(row).collect(), 12_000);
+        check((0..4).map(row).collect(), 12_000, 0);
     }
 
     #[test]
@@ -334,11 +338,9 @@ mod tests {
         };
         let numbers = series(metric(0, Labels::none()), 60);
         let mut row = row(0, (0..LABEL_SETS + 500).map(set).chain([numbers]).collect());
-        let mut rows = vec![row.clone()];
+        check(vec![row.clone()], 1, 500);
         assert_eq!(fitted(&mut row), 500);
         let first = row.stored_labels().map(|labels| labels.timeline.first().unwrap()).min();
         assert_eq!((row.series.len(), first), (LABEL_SETS + 1, Some(Tick(500))));
-        rows.truncate(1);
-        check(rows, 1);
     }
 }

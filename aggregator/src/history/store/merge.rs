@@ -87,7 +87,7 @@ impl Store {
         while let Some(row) = rows.next()? {
             writer.push(row)?;
         }
-        writer.finish()?;
+        self.count(writer.finish()?);
         self.replace(&[made])
     }
 
@@ -120,7 +120,7 @@ impl Store {
         let mut made = Vec::new();
         for (name, _, writer) in writers {
             made.push(name);
-            writer.finish()?;
+            self.count(writer.finish()?);
         }
         self.replace(&made)?;
         Ok(made.last().copied().unwrap_or(whole.name))

@@ -231,3 +231,17 @@ fn a_crash_at_any_step_loses_no_label() {
     let script = [rows(0, "a"), rows(1, "b"), rows(25, "b"), Step::Merge(BEGIN + 5 * DAY)];
     crash_at_any_step(&script, 6);
 }
+
+#[test]
+fn what_is_left_out_is_counted_once() {
+    let store = open(&SimulatedDisk::default());
+    let mut full = measured(pod("web-1", "u1", None), [BEGIN].into_iter(), 0);
+    let timeline = Arc::clone(&full.series[0].timeline);
+    full.series.extend((0..1_003).map(|number| {
+        let what = Arc::new(app_labels(&format!("{number:04}")));
+        Series { what, timeline: Arc::clone(&timeline), values: vec![0], sketches: Vec::new() }
+    }));
+    full.series.sort_by(|a, b| a.what.cmp(&b.what));
+    assert_eq!(store.write(vec![full]).unwrap(), 2);
+    assert_eq!((store.take_left_out(), store.take_left_out()), (3, 0));
+}
