@@ -80,7 +80,8 @@ impl<'a> FileWriter<'a> {
     /// Adds a row. What it has too much of is left out.
     pub fn push(&mut self, mut row: Row) -> Result<(), HistoryError> {
         self.left_out += fitted(&mut row);
-        let after = self.load.and(Load::of(&row.series));
+        let own = Load::of(&row.series);
+        let after = self.load.and(own);
         let is_full = ROWS_USUAL <= self.waiting.len() || VALUES < after.values;
         let must = ROWS <= self.waiting.len() || 2 * VALUES < after.values || !after.fits();
         if must || is_full && !self.continues_pod(&row) {
@@ -88,7 +89,7 @@ impl<'a> FileWriter<'a> {
         }
         self.samples += u64::try_from(row.samples()).unwrap_or(0);
         self.has_stored_labels |= row.stored_labels().next().is_some();
-        self.load = self.load.and(Load::of(&row.series));
+        self.load = self.load.and(own);
         self.waiting.push(row);
         Ok(())
     }

@@ -22,6 +22,7 @@ fn ask(queries: &Queries, asked: PodsAsked<'_>) -> Vec<PodUsage> {
     };
     let written = queries.write_pod_usage(asked, NOW, || write);
     let bytes = written.bytes();
+    assert!(bytes + kept.len() * 12 <= written.memory());
     let written: Vec<Vec<u8>> = written.pieces(OF_A_PIECE).collect();
     assert_eq!(written.concat().len(), bytes);
     let lines = |pods: &[PodUsage]| pods.iter().map(|pod| format!("{pod:?}\n")).collect::<String>();

@@ -57,6 +57,12 @@ impl WrittenPods {
         self.bytes
     }
 
+    /// How much memory it takes until the last piece is taken.
+    pub fn memory(&self) -> usize {
+        let of_node = |node: &PodsOfNode| node.bytes.capacity() + size_of_val(&*node.ends);
+        self.nodes.iter().map(of_node).sum::<usize>() + size_of_val(&*self.order)
+    }
+
     /// All of it, in pieces of so many pods.
     pub fn pieces(self, pods: usize) -> impl Iterator<Item = Vec<u8>> + Send + use<> {
         let mut next = 0;

@@ -47,8 +47,8 @@ pub(super) struct Asked {
 /// A list that is sent piece by piece.
 #[derive(Debug)]
 pub(super) enum List {
-    /// What is in them is written.
-    Made(Pieces),
+    /// What is in them is written, and takes so many bytes of memory.
+    Made(Pieces, usize),
     /// It is written as they are taken.
     Unmade(Box<Unmade>),
 }
@@ -84,7 +84,8 @@ impl List {
         match asked.form.encoding {
             Encoding::Protobuf => {
                 let items = protobuf_items(&objects, asked);
-                Self::made(protobuf_list(items.len(), std::iter::once(items), asked))
+                let memory = items.capacity();
+                Self::made(protobuf_list(items.len(), std::iter::once(items), asked), memory)
             }
             _ => Self::Unmade(Box::new(Unmade::new(objects, asked))),
         }
@@ -104,8 +105,8 @@ impl List {
                     let writer = protobuf::Writer::new(asked.created_s);
                     move |seen, out| writer.push_item(&seen.into(), out)
                 });
-                let bytes = items.bytes();
-                Self::made(protobuf_list(bytes, items.pieces(ITEMS_OF_A_PIECE), asked))
+                let (bytes, memory) = (items.bytes(), items.memory());
+                Self::made(protobuf_list(bytes, items.pieces(ITEMS_OF_A_PIECE), asked), memory)
             }
             (Encoding::Json, Shape::Itself) if !asked.pretty => {
                 let items = queries.write_pod_usage(pods, now, || {
@@ -115,21 +116,24 @@ impl List {
                         writer.push_item(&seen.into(), out);
                     }
                 });
-                let bytes = items.bytes();
-                Self::made(json_list(bytes, items.pieces(ITEMS_OF_A_PIECE), asked))
+                let (bytes, memory) = (items.bytes(), items.memory());
+                Self::made(json_list(bytes, items.pieces(ITEMS_OF_A_PIECE), asked), memory)
             }
             _ => Self::new(Objects::Pods(queries.pod_usage(pods, now)), asked),
         }
     }
 
-    fn made((bytes, pieces): (usize, impl Iterator<Item = Bytes> + Send + 'static)) -> Self {
-        Self::Made(Pieces::as_taken(bytes, pieces))
+    fn made(
+        (length, pieces): (usize, impl Iterator<Item = Bytes> + Send + 'static),
+        memory: usize,
+    ) -> Self {
+        Self::Made(Pieces::as_taken(length, pieces), memory)
     }
 
     /// About how many bytes of memory it takes.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Made(pieces) => pieces.bytes(),
+            Self::Made(_, memory) => *memory,
             Self::Unmade(unmade) => unmade.objects.bytes(),
         }
     }
@@ -137,7 +141,7 @@ impl List {
     /// As the body of an answer, which keeps `room` until its last piece is sent.
     pub(super) fn body(self, room: OwnedSemaphorePermit) -> Body {
         match self {
-            Self::Made(pieces) => Body::new(pieces.in_room(room)),
+            Self::Made(pieces, _) => Body::new(pieces.in_room(room)),
             Self::Unmade(mut unmade) if unmade.objects.len() <= unmade.items_of_a_piece() => {
                 unmade.piece().map_or_else(Body::empty, Body::from)
             }
