@@ -16,6 +16,7 @@
 //! ```
 
 mod by_node;
+mod by_tick;
 mod earlier;
 pub mod kept;
 pub mod packed;

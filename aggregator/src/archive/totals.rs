@@ -13,7 +13,11 @@ use tally_proto::{
     tick::Tick,
 };
 
-use super::{kept::Kept, span::Part};
+use super::{
+    by_tick::{SumsByTick, Ticks},
+    kept::Kept,
+    span::Part,
+};
 use crate::{
     history::{
         error::HistoryError,
@@ -35,11 +39,12 @@ type ByTick = BTreeMap<Tick, Addends>;
 /// What a segment's frames add up to.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
+    ticks: Ticks,
     /// What nodes themselves add, in no namespace.
-    nodes: ByTick,
+    nodes: SumsByTick,
     namespaces: HashMap<NamespaceName, usize>,
     /// Of each namespace, by its number.
-    sums: Vec<ByTick>,
+    sums: Vec<SumsByTick>,
     /// The last plan, and the numbers of its namespaces: the next frame mostly has the same.
     last: Option<(Arc<Plan>, Vec<usize>)>,
 }
@@ -47,12 +52,13 @@ pub(super) struct Totals {
 impl Totals {
     /// Adds a frame's part.
     pub(super) fn add(&mut self, tick: Tick, part: &Part) {
-        self.nodes.entry(tick).or_default().add_all(&part.sums.node);
+        let place = self.ticks.place(tick);
+        self.nodes.add(place, &part.sums.node);
         let same = self.last.take().filter(|(plan, _)| Arc::ptr_eq(plan, &part.plan));
         let numbers = same.map_or_else(|| self.numbers(&part.plan), |(_, numbers)| numbers);
         for (number, addends) in numbers.iter().zip(&part.sums.namespaces) {
             if let Some(sums) = self.sums.get_mut(*number) {
-                sums.entry(tick).or_default().add_all(addends);
+                sums.add(place, addends);
             }
         }
         self.last = Some((Arc::clone(&part.plan), numbers));
@@ -63,7 +69,7 @@ impl Totals {
         let Self { namespaces, sums, .. } = self;
         let number = |namespace: &NamespaceName| {
             *namespaces.entry(namespace.clone()).or_insert_with(|| {
-                sums.push(ByTick::new());
+                sums.push(SumsByTick::default());
                 sums.len() - 1
             })
         };
@@ -71,11 +77,9 @@ impl Totals {
     }
 
     /// The sums of the cluster: those of all nodes and of all namespaces.
-    fn cluster(&self) -> ByTick {
+    fn cluster(&self) -> SumsByTick {
         let mut cluster = self.nodes.clone();
-        for (tick, addends) in self.sums.iter().flatten() {
-            cluster.entry(*tick).or_default().add_all(addends);
-        }
+        self.sums.iter().for_each(|sums| cluster.add_all(sums));
         cluster
     }
 
@@ -84,12 +88,13 @@ impl Totals {
         let kept_to = kept.newest_tick()?;
         let names = Names::new();
         let mut rows = Vec::with_capacity(self.namespaces.len() + 1);
-        let cluster = with_kept(self.cluster(), kept, &Selection::Cluster, kept_to)?;
+        let cluster =
+            with_kept(self.ticks.with(&self.cluster()), kept, &Selection::Cluster, kept_to)?;
         rows.extend(row(Who::Cluster, &cluster, &names));
         for (namespace, number) in self.namespaces {
             let sums = self.sums.get_mut(number).map(std::mem::take).unwrap_or_default();
             let of = Selection::Namespace(Some(namespace.clone()));
-            let sums = with_kept(sums, kept, &of, kept_to)?;
+            let sums = with_kept(self.ticks.with(&sums), kept, &of, kept_to)?;
             rows.extend(row(Who::Namespace(namespace), &sums, &names));
         }
         Ok(rows)

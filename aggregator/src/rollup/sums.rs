@@ -118,6 +118,11 @@ impl Addends {
         }
     }
 
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.present == 0
+    }
+
     /// The amount of the metric at `place`, where anything was added to it.
     pub fn get(&self, place: usize) -> Option<i64> {
         let amount = self.amounts.get(place).copied();
