@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn a_tick_has_one_place_in_whatever_order_it_comes() {
         let mut ticks = Ticks::default();
-        let asked = [30, 45, 30, 45, 60, 15, 45, 60, 15, 30];
+        let asked = [30, 45, 60, 30, 60, 15, 45, 45, 30, 15];
         let places: Vec<usize> = asked.map(|tick| ticks.place(Tick(tick))).into();
-        assert_eq!(places, [0, 1, 0, 1, 2, 3, 1, 2, 3, 0]);
+        assert_eq!(places, [0, 1, 2, 0, 2, 3, 1, 1, 0, 3]);
     }
 
     #[test]
