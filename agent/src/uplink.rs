@@ -191,7 +191,8 @@ impl Uplink {
     fn open(&mut self) {
         self.is_begun = true;
         let hello = self.backlog.begin_stream();
-        self.link = Link::open(&self.options.endpoint, &hello, self.options.settled_after);
+        let endpoint = self.options.endpoint.clone().connect_timeout(self.outage.connect_within());
+        self.link = Link::open(endpoint, hello, self.options.settled_after);
     }
 
     /// Ends a stream that has nothing more to carry. An aggregator holds acknowledgements back

@@ -30,8 +30,6 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Time to connect, say hello and be welcomed.
 const OPEN_WITHIN: Duration = Duration::from_secs(15);
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-
 /// A dead peer is noticed after these two together, without waiting for the kernel's minutes.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
@@ -118,8 +116,8 @@ pub(super) struct Stream {
 
 impl Link {
     /// Begins to connect.
-    pub(super) fn open(endpoint: &Endpoint, hello: &Hello, settled_after: Duration) -> Self {
-        let opening = open(endpoint.clone(), hello.clone(), settled_after);
+    pub(super) fn open(endpoint: Endpoint, hello: Hello, settled_after: Duration) -> Self {
+        let opening = open(endpoint, hello, settled_after);
         Self::Opening(Box::pin(async {
             timeout(OPEN_WITHIN, opening).await.unwrap_or(Err(Failure::Silent))
         }))
@@ -267,7 +265,6 @@ async fn open(
 /// Adds what every connection needs: no delay for small frames, and notice of a dead peer.
 pub(super) fn kept_alive(endpoint: Endpoint) -> Endpoint {
     endpoint
-        .connect_timeout(CONNECT_WITHIN)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(TCP_KEEPALIVE))
         .http2_keep_alive_interval(PING_EVERY)

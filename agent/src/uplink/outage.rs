@@ -3,9 +3,17 @@
 //! A fault that lasts is said once when it begins and once when it ends; one that turns into
 //! another begins anew.
 
+use std::time::Duration;
+
 use tonic::Code;
 
 use crate::backlog::Refusal;
+
+/// The time to connect at first: a packet that was lost is sent again after a second.
+const CONNECT_FIRST: Duration = Duration::from_secs(2);
+
+/// The time to connect in the end: name servers may be slow, and thousands of agents connect at once.
+const CONNECT_LAST: Duration = Duration::from_secs(10);
 
 /// What kind of failure it is, as far as it changes what the agent does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +130,15 @@ impl Outage {
         Report::Begins
     }
 
+    /// How long the next connection may take to come about; twice as long after each failure but the first.
+    /// The address of a service leads to a pod that is gone, from which no answer comes, until the network
+    /// knows of its successor, and only another connection is led there.
+    pub(super) fn connect_within(&self) -> Duration {
+        let failures = self.lasting.map_or(0, |(_, failures)| failures);
+        let doubled = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        CONNECT_FIRST.saturating_mul(2u32.saturating_pow(doubled)).min(CONNECT_LAST)
+    }
+
     /// A stream stands. How many failures went before, if any did.
     pub(super) fn ended(&mut self) -> Option<u64> {
         self.overflowing = false;
@@ -150,6 +167,21 @@ mod tests {
         assert_eq!(reports, news);
         assert_eq!((outage.ended(), outage.ended()), (Some(5), None));
         assert_eq!(outage.failed(Kind::Unreachable), Report::Begins);
+    }
+
+    #[test]
+    fn a_connection_may_take_longer_each_time_none_came_about() {
+        let mut outage = Outage::default();
+        assert_eq!(outage.connect_within(), CONNECT_FIRST);
+        let seconds = [(); 5].map(|()| {
+            outage.failed(Kind::Unreachable);
+            outage.connect_within().as_secs()
+        });
+        assert_eq!(seconds, [2, 4, 8, 10, 10]);
+        outage.lasting = Some((Kind::Unreachable, u64::MAX));
+        assert_eq!(outage.connect_within(), CONNECT_LAST);
+        outage.ended();
+        assert_eq!(outage.connect_within(), CONNECT_FIRST);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     sync::{Mutex, PoisonError},
 };
 
@@ -13,7 +13,11 @@ use tally_proto::{
     name::NodeName,
     tick::{Resolution, Tick},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
 use tonic::{Code, Status};
 
 use super::{
@@ -279,6 +283,32 @@ async fn a_refused_connection_is_tried_again_and_counted() {
     while agent.counters.connections_failed.get() < 3 {
         tokio::task::yield_now().await;
     }
+}
+
+/// As when the pod behind a service's address is gone: a listener whose queue is full answers nobody.
+#[tokio::test(start_paused = true)]
+async fn where_nobody_answers_another_connection_is_soon_tried() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (mut queued, began) = (Vec::new(), Instant::now());
+    while let Ok(Ok(stream)) = timeout(Duration::from_millis(1), TcpStream::connect(address)).await
+    {
+        queued.push(stream);
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "the queue is full");
+    let began = Instant::now();
+    let agent = Agent::start(address, |_| ());
+    let mut after_s = Vec::new();
+    while after_s.len() < 4 {
+        sleep(Duration::from_millis(100)).await;
+        if after_s.len() < usize::try_from(agent.counters.connections_failed.get()).unwrap() {
+            after_s.push(began.elapsed().as_secs());
+        }
+    }
+    assert_eq!(after_s, [2, 4, 8, 16]);
+    drop((listener, queued));
 }
 
 #[tokio::test]

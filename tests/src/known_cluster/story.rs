@@ -314,8 +314,8 @@ impl<R: FnMut(Check)> Telling<R> {
         self.story.cluster.kubectl(&[&of[..], &["restart", what]].concat())?;
         self.story.cluster.kubectl(&[&of[..], &["status", what, "--timeout=120s"]].concat())?;
         // What it missed comes from the agent's outbox, what it had from its volume.
-        let began = Instant::now();
-        while !self.is_fresh().await && began.elapsed() < BACKOFF {
+        let (began, is_new_ms) = (Instant::now(), now_ms());
+        while !self.has_since(is_new_ms).await && began.elapsed() < BACKOFF {
             sleep(Duration::from_millis(200)).await;
         }
         self.note(

@@ -51,10 +51,10 @@ impl<R: FnMut(Check)> Telling<R> {
         Ok(())
     }
 
-    /// Whether the node's newest value is of now.
-    pub(super) async fn is_fresh(&self) -> bool {
+    /// Whether the node has a value that was read since then.
+    pub(super) async fn has_since(&self, since_ms: i64) -> bool {
         let newest = self.last("nodes/node1", "cpu/usage_rate").await;
-        newest.is_ok_and(|newest| now_ms() - newest.at_ms < FRESH_MS)
+        newest.is_ok_and(|newest| since_ms < newest.at_ms)
     }
 
     /// Checks that the newest value of somebody else is one of ours, as soon as nothing moves.
