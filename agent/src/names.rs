@@ -6,8 +6,10 @@
 //! [`docker`] what the answers mean; who carries them is `runtimes`. [`heapster`] has names that nobody
 //! needs to be asked for.
 //!
-//! The runtimes' streams of events are not used: containerd before 2.0 and CRI-O hand each event to
-//! one listener only, so that whoever listens takes it away from the kubelet.
+//! The runtimes' streams of events are not used. containerd before 2.0 and CRI-O hand each event to
+//! one listener only, so that whoever listens takes it away from the kubelet. containerd 2 gives it to all, but
+//! does not go on starting containers while any of them has a hundred not yet taken: an agent that stands
+//! still would hold up its node.
 
 pub mod cri;
 pub mod docker;
