@@ -6,6 +6,7 @@
 #            as an upper layer, so in a virtual machine it is the machine's own disk.
 # TALLY_KUBERNETES  the programs of the Kubernetes that is used (default $TALLY_LAB/kubernetes, which
 #            install-kubernetes makes; install-newer-kubernetes makes $TALLY_LAB/newer-kubernetes).
+# TALLY_RUNTIME  whose pods cri-pods makes and in-pods looks at: containerd (default) or crio.
 
 export TALLY_LAB=${TALLY_LAB:-$HOME/.cache/tally-lab}
 export TALLY_RUN=${TALLY_RUN:-$TALLY_LAB/run}
