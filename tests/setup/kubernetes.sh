@@ -3,6 +3,8 @@
 # The caller sets RUN, the folder of what they write, and may set ENTER, a command that runs each of them.
 
 KUBERNETES=$TALLY_KUBERNETES
+# With a containerd beside them it is that one.
+PATH=$KUBERNETES:$PATH
 PKI=$RUN/pki
 CONFIG=$RUN/kubeconfig
 ENTER=()
@@ -55,8 +57,8 @@ end() {
     rm "$RUN/$1.pid"
 }
 
-# minor: 20 of Kubernetes 1.20, by which programs know other flags.
-minor() { "$KUBERNETES/kube-apiserver" --version | cut -d . -f 2; }
+# is_of_old: whether it is of before 1.24, when programs had ports in clear text and kubelets other runtimes than CRI's.
+is_of_old() { [ "$("$KUBERNETES/kube-apiserver" --version | cut -d . -f 2)" -lt 24 ]; }
 
 kubectl() { "${ENTER[@]}" "$KUBERNETES/kubectl" --kubeconfig "$CONFIG" "$@"; }
 

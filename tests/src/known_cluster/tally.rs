@@ -1,10 +1,16 @@
 //! What the aggregator answers, at its service's address.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::swarm::http::HttpClient;
+
+/// How long one answer may take. A service's address may lead to a pod that is gone, from which none comes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The aggregator.
 #[derive(Clone, Debug)]
@@ -25,8 +31,8 @@ pub struct Point {
 impl Tally {
     /// An answer in JSON.
     pub async fn json(&self, path: &str) -> anyhow::Result<Value> {
-        let mut client = HttpClient::connect(&self.url).await?;
-        let answer = client.get(path).await?;
+        let ask = async { HttpClient::connect(&self.url).await?.get(path).await };
+        let answer = timeout(ANSWER_WITHIN, ask).await.with_context(|| path.to_owned())??;
         ensure!(answer.status == 200, "{path}: {}", answer.status);
         Ok(serde_json::from_slice(&answer.body)?)
     }
