@@ -89,3 +89,15 @@ CONF
     [ -e "$dir/updated" ] || { apt-get update -qq && touch "$dir/updated"; } ||
         skip "the mirror does not offer bullseye, bookworm, trixie and sid"
 }
+
+# make_pod_network FOLDER: the network that a runtime of ours gives its pods, for it to read in FOLDER/cni.
+make_pod_network() {
+    mkdir -p "$1/cni"
+    cat >"$1/cni/10-tally.conflist" <<JSON
+{"cniVersion": "0.4.0", "name": "tally", "plugins": [{
+  "type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": false,
+  "ipam": {"type": "host-local", "dataDir": "$1/ipam",
+           "ranges": [[{"subnet": "10.88.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+JSON
+    modprobe -qa bridge veth overlay 2>/dev/null || true
+}
