@@ -88,6 +88,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> anyh
         run: Run(random()),
         resolution: *resolution,
         agent_version: VERSION.to_owned(),
+        acknowledge_within: uplink::ACKNOWLEDGE_WITHIN,
     };
     let endpoint = Endpoint::from(aggregator.clone());
     let mut options = uplink::Options::new(endpoint, hello, *outbox, random);

@@ -117,7 +117,11 @@ impl Backlog {
         self.voice = run.map_or(Voice::Live, |run| Voice::Replay(Box::new(Replay::new(run))));
         self.is_careful &= run.is_some();
         self.pin(None);
-        Hello { run: run.unwrap_or(self.hello.run), ..self.hello.clone() }
+        match run {
+            // A stream that catches up goes on with each acknowledgement.
+            Some(run) => Hello { run, acknowledge_within: Duration::ZERO, ..self.hello.clone() },
+            None => self.hello.clone(),
+        }
     }
 
     /// The stream stands, and everything of its run up to `acknowledged` is counted.

@@ -36,6 +36,11 @@ use crate::{
     telemetry::chain,
 };
 
+/// How long the acknowledgement of a frame that is delivered may take. What lies in memory for that
+/// long costs some KB; hearing of several frames at once saves each node's wakeup, and a quarter of
+/// the aggregator's work. It is less than [`spool::SPILL_AFTER`], so that no disk hears of it.
+pub const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(5);
+
 /// How the uplink reaches the aggregator, and how patient it is.
 pub struct Options {
     /// Where the aggregator listens.

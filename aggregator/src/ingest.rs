@@ -26,7 +26,10 @@ use tally_proto::{
     message::{AggregatorMessage, Sequence, Welcome},
     wire,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Sleep, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -37,7 +40,7 @@ use crate::{
     model::Model,
     self_metrics::{Refusal, SelfMetrics},
 };
-use pending::Pending;
+use pending::{Outlook, Pending};
 use session::{Reply, Session};
 
 /// What all streams share.
@@ -134,6 +137,7 @@ impl wire::ingest_server::Ingest for IngestService {
             session: Session::new(Arc::clone(&self.0)),
             pending: Pending::default(),
             durable: self.0.durable.clone(),
+            patience: None,
             ended: false,
             _open: open,
         };
@@ -151,6 +155,8 @@ struct Talk {
     session: Session,
     pending: Pending,
     durable: watch::Receiver<Position>,
+    /// Runs while frames are pending whose sender can wait.
+    patience: Option<Pin<Box<Sleep>>>,
     ended: bool,
     _open: OpenStream,
 }
@@ -168,26 +174,16 @@ impl Talk {
                 self.ended = true;
                 return Some(Err(status));
             }
-            let message = match self.pending.position() {
-                // There is room again once the disk has taken something.
-                None if self.session.is_missing() => tokio::select! {
-                    message = self.inbound.message() => message,
-                    Ok(()) = self.durable.changed() => continue,
+            let durable = *self.durable.borrow();
+            let message = match self.pending.outlook(durable) {
+                Outlook::Due { at_once: true } => return self.acknowledge(durable),
+                Outlook::Due { at_once: false } => match self.inbound.message().now_or_never() {
+                    Some(message) => message,
+                    None => return self.acknowledge(durable),
                 },
-                None => self.inbound.message().await,
-                Some(position) if position <= *self.durable.borrow() => {
-                    if self.pending.is_full() {
-                        return self.acknowledge().await;
-                    }
-                    match self.inbound.message().now_or_never() {
-                        Some(message) => message,
-                        None => return self.acknowledge().await,
-                    }
-                }
-                // More may come before the disk is done with what is there.
-                Some(_) => tokio::select! {
-                    message = self.inbound.message() => message,
-                    Ok(()) = self.durable.changed() => continue,
+                outlook => match self.more(outlook).await {
+                    Some(message) => message,
+                    None => continue,
                 },
             };
             let message = match message {
@@ -206,17 +202,47 @@ impl Talk {
             };
             match self.session.take(message) {
                 Ok(Reply::None | Reply::Unrecorded) => (),
-                Ok(Reply::Welcome(welcome, position)) => {
+                Ok(Reply::Welcome(welcome, position, patience)) => {
+                    self.pending = Pending::new(patience);
                     return Some(Ok(self.welcome(welcome, position).await));
                 }
-                Ok(Reply::Counted(frame)) => self.pending.add(frame),
+                Ok(Reply::Counted(frame)) => {
+                    self.pending.add(frame);
+                    self.be_patient();
+                }
                 Err(status) => {
                     self.ended = true;
                     return Some(Err(status));
                 }
             }
         }
-        self.acknowledge().await
+        self.acknowledge_last().await
+    }
+
+    /// The next message; `None` when what was waited for has come instead.
+    async fn more(
+        &mut self,
+        outlook: Outlook,
+    ) -> Option<Result<Option<wire::AgentMessage>, Status>> {
+        // There is room again once the disk has taken something.
+        let needs_disk = outlook == Outlook::NotDurable || self.session.is_missing();
+        tokio::select! {
+            message = self.inbound.message() => Some(message),
+            Ok(()) = self.durable.changed(), if needs_disk => None,
+            () = over(&mut self.patience), if self.patience.is_some() => {
+                self.patience = None;
+                self.pending.hurry();
+                None
+            }
+        }
+    }
+
+    /// Lets the time run for which the sender of what is pending can wait.
+    fn be_patient(&mut self) {
+        let patience = self.pending.patience();
+        if self.patience.is_none() && patience.is_any() && !self.pending.is_empty() {
+            self.patience = Some(Box::pin(sleep(patience.within)));
+        }
     }
 
     /// Says what need not be sent again, which is what is durable.
@@ -229,13 +255,31 @@ impl Talk {
         encode::aggregator_message(AggregatorMessage::Welcome(welcome))
     }
 
-    /// Acknowledges what is pending, once it is durable.
-    async fn acknowledge(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
-        let position = self.pending.position()?;
-        let sequence = self.pending.take()?;
-        let durable = self.durable.wait_for(|durable| position <= *durable);
-        timeout(DURABLE_WAIT, durable).await.ok()?.ok()?;
+    /// Acknowledges what is durable of what is pending.
+    fn acknowledge(
+        &mut self,
+        durable: Position,
+    ) -> Option<Result<wire::AggregatorMessage, Status>> {
+        let sequence = self.pending.take(durable)?;
+        self.patience = None;
+        self.be_patient();
         self.session.count_ack();
         Some(Ok(encode::aggregator_message(AggregatorMessage::Ack(sequence))))
+    }
+
+    /// Acknowledges all that is pending, once it is durable.
+    async fn acknowledge_last(&mut self) -> Option<Result<wire::AggregatorMessage, Status>> {
+        let position = self.pending.position()?;
+        let durable = self.durable.wait_for(|durable| position <= *durable);
+        let durable = *timeout(DURABLE_WAIT, durable).await.ok()?.ok()?;
+        self.acknowledge(durable)
+    }
+}
+
+/// Ready when the time has passed; never where there is none.
+async fn over(time: &mut Option<Pin<Box<Sleep>>>) {
+    match time {
+        Some(time) => time.await,
+        None => std::future::pending().await,
     }
 }

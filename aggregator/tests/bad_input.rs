@@ -112,6 +112,7 @@ fn hello(node: &str) -> wire::Hello {
         run: 1,
         resolution_seconds: 15,
         agent_version: "test".to_owned(),
+        acknowledge_within_ms: 0,
     }
 }
 
@@ -231,6 +232,8 @@ async fn a_hello_with_wrong_fields_is_refused() {
     bad(wire::Hello { boot_id: vec![1].into(), ..hello("bad") }, "hello.boot_id").await;
     bad(wire::Hello { resolution_seconds: 0, ..hello("bad") }, "hello.resolution_seconds").await;
     bad(wire::Hello { agent_version: "v".repeat(65), ..hello("bad") }, "hello.agent_version").await;
+    let sluggish = wire::Hello { acknowledge_within_ms: 60_001, ..hello("bad") };
+    bad(sluggish, "hello.acknowledge_within_ms").await;
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Over real gRPC: a frame is acknowledged as soon as it is durable and not before; frames that
+//! Over real gRPC: a frame is acknowledged as soon as it is durable and not before, or together
+//! with others where its agent can wait for so long; frames that
 //! could not be recorded are asked for again as soon as they can be, though their agent says nothing
 //! more before it hears of them; and a model that is filled from what was recorded has the sums of before.
 #![allow(clippy::unwrap_used, reason = "a test that breaks here has found something")]
@@ -81,12 +82,18 @@ async fn serve(
 }
 
 fn hello(name: &str) -> AgentMessage {
+    patient_hello(name, Duration::ZERO)
+}
+
+/// Of an agent that can wait for its acknowledgements.
+fn patient_hello(name: &str, acknowledge_within: Duration) -> AgentMessage {
     AgentMessage::Hello(Hello {
         node: NodeName::parse(name).unwrap(),
         boot: BootId([7; 16]),
         run: Run(1),
         resolution: every_second(),
         agent_version: "test".to_owned(),
+        acknowledge_within,
     })
 }
 
@@ -104,7 +111,7 @@ fn frame(sequence: u64) -> AgentMessage {
     builder.set(EntityNumber(0), ColumnNumber::READ_OFFSET, 100);
     let mut columns = Vec::new();
     pack_key(builder.finish(), &mut columns);
-    let tick = Tick(NOW.0 - 3 + sequence);
+    let tick = Tick(NOW.0 - 200 + sequence);
     AgentMessage::Frame(PackedFrame { sequence: Sequence(sequence), tick, columns: columns.into() })
 }
 
@@ -151,6 +158,75 @@ async fn each_frame_is_acknowledged_as_soon_as_it_is_durable() {
         let answer = timeout(Duration::from_secs(2), answers.message()).await.expect("an answer");
         let answer = decode::aggregator_message(answer.unwrap().unwrap()).unwrap();
         assert!(matches!(answer, AggregatorMessage::Ack(Sequence(said)) if said == sequence));
+    }
+}
+
+/// The next acknowledgement, which comes `within`.
+async fn acknowledged(
+    answers: &mut Streaming<wire::AggregatorMessage>,
+    within: Duration,
+) -> Sequence {
+    let answer = timeout(within, answers.message()).await.expect("an answer in time");
+    match decode::aggregator_message(answer.unwrap().unwrap()).unwrap() {
+        AggregatorMessage::Ack(sequence) => sequence,
+        other => panic!("{other:?} is no acknowledgement"),
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_can_wait_hears_of_several_frames_together() {
+    const SOON: Duration = Duration::from_secs(5);
+    let journal = Arc::new(Journal::new(SegmentNumber(1), WAITING_MOST));
+    let disk = Arc::new(SimulatedDisk::default());
+    let mut committer = Committer::new(disk, Arc::clone(&journal), SPAN);
+    let (announce, durable) = watch::channel(Position::default());
+    let mut commit = || announce.send_replace(committer.commit(Duration::ZERO).unwrap().durable);
+    let (url, metrics) = serve(journal, durable, model()).await;
+    let hello = patient_hello("b", Duration::from_secs(60));
+    let (sender, mut answers) = connect(&url, vec![hello, node()]).await;
+    let mut told = Vec::new();
+    for sequence in 1..=150 {
+        sender.send(encode::agent_message(frame(sequence))).await.unwrap();
+        while metrics.frames_received.get() < sequence {
+            yield_now().await;
+        }
+        commit();
+        if sequence == 1 {
+            told.push(acknowledged(&mut answers, SOON).await.0);
+        }
+    }
+    // What is left is acknowledged when nothing more comes.
+    drop(sender);
+    while told.last() != Some(&150) {
+        told.push(acknowledged(&mut answers, SOON).await.0);
+    }
+    assert!(answers.message().await.unwrap().is_none());
+    // The first at once; then fewer once, when it is this node's turn, and from there on 60, or one
+    // less where the newest was not durable yet.
+    let [1, turn, second, third, 150] = *told else { panic!("{told:?}") };
+    assert!((15..=30).contains(&turn), "{told:?}");
+    for shared in [second - turn, third - second] {
+        assert!((59..=61).contains(&shared), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_can_wait_waits_no_longer() {
+    const WITHIN: Duration = Duration::from_secs(2);
+    let journal = Arc::new(Journal::new(SegmentNumber(1), WAITING_MOST));
+    let (announce, durable) = watch::channel(Position::default());
+    let (url, metrics) = serve(journal, durable, model()).await;
+    let (sender, mut answers) = connect(&url, vec![patient_hello("d", WITHIN), node()]).await;
+    announce.send_replace(Position(u64::MAX));
+    for sequence in 1..=2 {
+        sender.send(encode::agent_message(frame(sequence))).await.unwrap();
+        while metrics.frames_received.get() < sequence {
+            yield_now().await;
+        }
+        let began = tokio::time::Instant::now();
+        assert_eq!(acknowledged(&mut answers, 4 * WITHIN).await, Sequence(sequence));
+        let waited = began.elapsed();
+        assert_eq!(sequence == 1, waited < WITHIN / 2, "{sequence} after {waited:?}");
     }
 }
 

@@ -1,11 +1,13 @@
 //! Generated messages to types. Trusts nothing: every count and length has a limit, and an error
 //! names the field.
 
+use std::time::Duration;
+
 use crate::{
     declaration::{
         ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber, PodKey,
     },
-    limits::{COLUMNS_PER_NODE, ENTITIES_PER_NODE, VERSION_BYTES},
+    limits::{ACKNOWLEDGE_WITHIN_MS, COLUMNS_PER_NODE, ENTITIES_PER_NODE, VERSION_BYTES},
     message::{
         AgentMessage, AggregatorMessage, BootId, Declarations, Hello, PackedFrame, Run,
         SCHEMA_VERSION, Sequence, Welcome,
@@ -87,8 +89,15 @@ pub fn aggregator_message(
 }
 
 fn hello(said: wire::Hello) -> Result<Hello, BadMessage> {
-    let wire::Hello { schema_version, node, boot_id, run, resolution_seconds, agent_version } =
-        said;
+    let wire::Hello {
+        schema_version,
+        node,
+        boot_id,
+        run,
+        resolution_seconds,
+        agent_version,
+        acknowledge_within_ms,
+    } = said;
     if schema_version != SCHEMA_VERSION {
         return Err(BadMessage::Version(schema_version));
     }
@@ -99,12 +108,15 @@ fn hello(said: wire::Hello) -> Result<Hello, BadMessage> {
         most: 16,
     })?;
     in_range("hello.agent_version (bytes)", count(agent_version.len()), 0, count(VERSION_BYTES))?;
+    let within = u64::from(acknowledge_within_ms);
+    in_range("hello.acknowledge_within_ms", within, 0, u64::from(ACKNOWLEDGE_WITHIN_MS))?;
     Ok(Hello {
         node: named("hello.node", NodeName::parse(&node))?,
         boot: BootId(boot),
         run: Run(run),
         resolution: Resolution::from_seconds(u64::from(resolution_seconds))?,
         agent_version,
+        acknowledge_within: Duration::from_millis(within),
     })
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     declaration::{ColumnDeclaration, Declared, EntityDeclaration},
+    limits::ACKNOWLEDGE_WITHIN_MS,
     message::{AgentMessage, AggregatorMessage, Declarations, Hello, PackedFrame, SCHEMA_VERSION},
     wire,
 };
@@ -42,6 +43,8 @@ fn hello(hello: Hello) -> wire::Hello {
         run: hello.run.0,
         resolution_seconds: hello.resolution.seconds(),
         agent_version: hello.agent_version,
+        acknowledge_within_ms: u32::try_from(hello.acknowledge_within.as_millis())
+            .unwrap_or(ACKNOWLEDGE_WITHIN_MS),
     }
 }
 

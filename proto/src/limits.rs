@@ -38,3 +38,7 @@ pub const IMAGE_BYTES: usize = 512;
 
 /// Bytes of the agent's version.
 pub const VERSION_BYTES: usize = 64;
+
+/// The longest that a sender waits for an acknowledgement, in milliseconds: nobody keeps more than
+/// a minute of frames for fewer acknowledgements.
+pub const ACKNOWLEDGE_WITHIN_MS: u32 = 60_000;

@@ -1,5 +1,7 @@
 //! What goes over a stream, as types.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -36,6 +38,8 @@ pub struct Hello {
     pub resolution: Resolution,
     /// Its version, for people.
     pub agent_version: String,
+    /// How long it can wait for the acknowledgement of a frame; zero when it waits for each.
+    pub acknowledge_within: Duration,
 }
 
 /// The answer to a hello.

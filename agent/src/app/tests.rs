@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tally_proto::{
     declaration::{ColumnDeclaration, ColumnNumber, Declared, EntityDeclaration, EntityNumber},
@@ -25,6 +28,7 @@ fn options(aggregator: &Aggregator) -> uplink::Options {
         run: Run(random()),
         resolution: each_second(),
         agent_version: "0".to_owned(),
+        acknowledge_within: Duration::ZERO,
     };
     let endpoint = Endpoint::from_shared(format!("http://{}", aggregator.address())).unwrap();
     uplink::Options::new(endpoint, hello, Limits { frames: 9, bytes: usize::MAX }, random)

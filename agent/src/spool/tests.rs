@@ -28,6 +28,7 @@ fn hello(run: u64) -> Hello {
         run: Run(run),
         resolution: Resolution::DEFAULT,
         agent_version: String::new(),
+        acknowledge_within: Duration::ZERO,
     }
 }
 

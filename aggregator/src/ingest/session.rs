@@ -11,7 +11,7 @@ use tally_proto::{
 };
 use tonic::{Code, Status};
 
-use super::{Shared, record::Record, status::Refused};
+use super::{Shared, pending::Patience, record::Record, status::Refused};
 use crate::{admission::Refusal, journal::Position, model::node::NodeSlot, self_metrics};
 
 /// What a message is answered with.
@@ -19,8 +19,8 @@ use crate::{admission::Refusal, journal::Position, model::node::NodeSlot, self_m
 pub(super) enum Reply {
     /// Nothing.
     None,
-    /// A hello, once all up to the position is durable.
-    Welcome(Welcome, Position),
+    /// A hello, once all up to the position is durable; and how the agent waits from then on.
+    Welcome(Welcome, Position, Patience),
     /// A frame; it may be acknowledged once the position is durable.
     Counted(Taken),
     /// A frame that counts and could not be recorded: it is not acknowledged.
@@ -104,9 +104,12 @@ impl Session {
     fn take_checked(&mut self, message: wire::AgentMessage) -> Result<Reply, Refused> {
         match (decode::agent_message(message)?, &mut self.speaker) {
             (AgentMessage::Hello(hello), None) => {
+                // Nodes have their turns at different ticks.
+                let turn = crc32fast::hash(hello.node.as_bytes());
+                let patience = Patience::new(hello.acknowledge_within, hello.resolution, turn);
                 let (speaker, welcome, position) = Speaker::begin(&self.shared, hello)?;
                 self.speaker = Some(speaker);
-                Ok(Reply::Welcome(welcome, position))
+                Ok(Reply::Welcome(welcome, position, patience))
             }
             // A newer agent may say more than this version knows.
             (AgentMessage::Unknown, _) => Ok(Reply::None),

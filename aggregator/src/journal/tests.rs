@@ -32,6 +32,7 @@ fn hello(node: &str) -> Hello {
         run: Run(7),
         resolution: Resolution::DEFAULT,
         agent_version: "test".to_owned(),
+        acknowledge_within: Duration::ZERO,
     }
 }
 

@@ -170,6 +170,7 @@ impl Player {
             run,
             resolution: Resolution::from_seconds(1)?,
             agent_version: "faults".to_owned(),
+            acknowledge_within: Duration::ZERO,
         };
         let url = self.schedule.url.clone();
         let (messages, outbox) = mpsc::channel(QUEUE);

@@ -1,6 +1,6 @@
 //! One node's stream to the aggregator: what an agent is, without a host.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -54,6 +54,7 @@ impl Sender {
             run,
             resolution,
             agent_version: "golden".to_owned(),
+            acknowledge_within: Duration::ZERO,
         };
         let (messages, outbox) = mpsc::channel(MESSAGES_WAITING);
         messages.send(encode::agent_message(AgentMessage::Hello(hello))).await?;

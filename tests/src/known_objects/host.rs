@@ -102,7 +102,8 @@ impl Stream {
         let resolution = Resolution::from_seconds(u64::from(RESOLUTION_S))?;
         let node = NodeName::parse(name)?;
         let agent_version = "known-objects".to_owned();
-        let hello = Hello { node, boot: BootId([1; 16]), run, resolution, agent_version };
+        let (boot, acknowledge_within) = (BootId([1; 16]), Duration::ZERO);
+        let hello = Hello { node, boot, run, resolution, agent_version, acknowledge_within };
         let (messages, outbox) = mpsc::channel(4);
         messages.send(encode::agent_message(AgentMessage::Hello(hello))).await?;
         let mut client = IngestClient::connect(url.to_owned()).await?;

@@ -25,6 +25,7 @@ use super::{
     http::HttpClient,
     memory::Course,
     names,
+    punctuality::Bounds,
     quantiles::Quantiles,
     reading::Plan,
     report::{Moment, Report},
@@ -166,11 +167,14 @@ impl Swarm<'_> {
         report.asked = self.ask(&mut crews).await?;
         crews.stop().await?;
         // Only now all acknowledgements are here: those of the last tick came after it.
-        let resolution_s = self.shape.resolution_s;
+        let bounds = Bounds {
+            resolution_s: self.shape.resolution_s,
+            acknowledge_within: self.arguments.acknowledge_within,
+        };
         let expected = u64::from(self.shape.nodes) * self.arguments.ticks;
-        report.judge(parts.punctuality.verdict(resolution_s, Some(expected)));
+        report.judge(parts.punctuality.verdict(bounds, Some(expected)));
         if let Some(asked) = &mut report.asked {
-            asked.punctuality = Some(parts.punctuality_after.verdict(resolution_s, None));
+            asked.punctuality = Some(parts.punctuality_after.verdict(bounds, None));
         }
         watchers.join_all().await.into_iter().collect::<Result<(), _>>()?;
         let mut durations = Vec::new();
@@ -246,6 +250,7 @@ impl Swarm<'_> {
             resolution: self.arguments.resolution,
             run: u64::try_from(self.clock.unix().0)?,
             jitter: Duration::from_millis(self.arguments.jitter),
+            acknowledge_within: self.arguments.acknowledge_within,
             exchange: Exchange { endpoint, counts: Arc::clone(&self.counts), clock: self.clock },
             flat_out,
             begin: begun,

@@ -1,9 +1,9 @@
 //! What the command line says.
 
-use std::{path::PathBuf, thread};
+use std::{path::PathBuf, thread, time::Duration};
 
 use clap::{Parser, value_parser};
-use tally_proto::tick::Resolution;
+use tally_proto::{limits::ACKNOWLEDGE_WITHIN_MS, tick::Resolution};
 
 use super::{
     meter::METRICS_MOST,
@@ -56,6 +56,10 @@ pub struct Arguments {
     /// At most 80 % of the resolution.
     #[arg(long, value_name = "MS", default_value_t = 50)]
     pub jitter: u64,
+    /// How long nodes can wait for the acknowledgement of a frame, such as 5s, which is what agents
+    /// say; at 0s each frame is acknowledged as soon as it is durable. Flat out it is 0s always.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = acknowledge_within)]
+    pub acknowledge_within: Duration,
     /// Threads that play the nodes. Not set: one for every two cores, the rest is the aggregator's.
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=64))]
     pub threads: Option<u32>,
@@ -178,12 +182,18 @@ fn percent(text: &str) -> Result<Percent, String> {
 }
 
 fn resolution(text: &str) -> Result<Resolution, String> {
-    let seconds = text
-        .strip_suffix('s')
-        .unwrap_or(text)
-        .parse()
-        .map_err(|_| "it is a number of seconds, such as 15s")?;
-    Resolution::from_seconds(seconds).map_err(|bad| bad.to_string())
+    Resolution::from_seconds(seconds(text)?).map_err(|bad| bad.to_string())
+}
+
+fn acknowledge_within(text: &str) -> Result<Duration, String> {
+    let within = Duration::from_secs(seconds(text)?);
+    let most = Duration::from_millis(u64::from(ACKNOWLEDGE_WITHIN_MS));
+    if most < within { Err(format!("it is at most {most:?}")) } else { Ok(within) }
+}
+
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    number.parse().map_err(|_| "it is a number of seconds, such as 15s")
 }
 
 #[cfg(test)]
@@ -226,6 +236,7 @@ mod tests {
         check("--seed 7", |said| said.shape().seed, 7);
         check("--resolution 15s", |said| said.shape().resolution_s, 15);
         check("--jitter 7", |said| said.jitter, 7);
+        check("--acknowledge-within 7s", |said| said.acknowledge_within.as_secs(), 7);
         check("--threads 7", Arguments::threads, 7);
         check("--warm-up 7", |said| said.warm_up, 7);
         check("--ticks 7", |said| said.ticks, 7);
@@ -261,6 +272,7 @@ mod tests {
         check_refused("--query --flat-out", "cannot be used with");
         check_refused("--threads 0", "0 is not in");
         check_refused("--resolution 0s", "");
+        check_refused("--acknowledge-within 61s", "at most 60s");
     }
 
     #[test]

@@ -87,6 +87,8 @@ pub struct Steady {
     pub exchange: Exchange,
     /// This process, as the hello says it.
     pub run: u64,
+    /// How long it can wait for an acknowledgement.
+    pub acknowledge_within: Duration,
     /// Who wants to know what it sent.
     pub watched: Watched,
     /// When it sends.
@@ -127,8 +129,8 @@ impl Steady {
         if let Some(away) = away {
             self.come_back(away).await?;
         }
-        match &mut self.uplink {
-            Some(uplink) => uplink.settle().await,
+        match self.uplink {
+            Some(uplink) => uplink.finish().await,
             None => Ok(()),
         }
     }
@@ -184,7 +186,7 @@ impl Steady {
 
     /// Connects again and sends what was kept.
     async fn come_back(&mut self, away: Away) -> Result<(), UplinkError> {
-        let hello = self.node.hello(self.pace.resolution, self.run);
+        let hello = self.node.hello(self.pace.resolution, self.run, self.acknowledge_within);
         let mut uplink = Uplink::open(&self.exchange, hello, self.watched.clone()).await?;
         let late = u64::try_from(away.kept.len()).unwrap_or(0).saturating_sub(1);
         for message in away.kept {

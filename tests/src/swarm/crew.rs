@@ -47,6 +47,8 @@ pub struct Orders {
     pub run: u64,
     /// The most that a node sends after the tick.
     pub jitter: Duration,
+    /// How long nodes can wait for an acknowledgement.
+    pub acknowledge_within: Duration,
     /// Where to send.
     pub exchange: Exchange,
     /// Prepared ticks to send as fast as possible, if not at the resolution.
@@ -148,7 +150,10 @@ impl Crew {
                 let mut node = Node::of(shape, &plan, number)
                     .context("cannot name a node")?
                     .restarting(orders.weather.restarts_ppm);
-                let hello = node.hello(resolution, orders.run);
+                // Who sends as fast as is acknowledged waits for each acknowledgement.
+                let within = orders.acknowledge_within;
+                let within = if orders.flat_out.is_some() { Duration::ZERO } else { within };
+                let hello = node.hello(resolution, orders.run, within);
                 let mut uplink = Uplink::open(&exchange, hello, watched.clone()).await?;
                 if orders.flat_out.is_none() {
                     let said = node.say(resolution.tick_at(exchange.clock.unix()));
@@ -168,6 +173,7 @@ impl Crew {
     fn at_a_resolution(&self, connected: Vec<Connected>, begin: &Begin) -> Nodes {
         let Orders { shape, weather, resolution, jitter, exchange, run, happened, .. } =
             &self.orders;
+        let Orders { acknowledge_within, .. } = &self.orders;
         let period = Duration::from_secs(u64::from(resolution.seconds()));
         let (making, made) = (period.mul_f64(MAKING.0), period.mul_f64(MAKING.1));
         let between =
@@ -186,6 +192,7 @@ impl Crew {
                 uplink: Some(uplink),
                 exchange: exchange.clone(),
                 run: *run,
+                acknowledge_within: *acknowledge_within,
                 watched,
                 pace,
                 outages: Outages::new(*weather, shape.seed, number),

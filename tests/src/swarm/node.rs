@@ -1,6 +1,6 @@
 //! One simulated node: what it declares, and a frame for each tick, packed as an agent packs it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tally_proto::{
@@ -142,7 +142,7 @@ impl Node {
     }
 
     /// What it says first. `run` is the process: each run of the swarm is another.
-    pub fn hello(&self, resolution: Resolution, run: u64) -> Hello {
+    pub fn hello(&self, resolution: Resolution, run: u64, acknowledge_within: Duration) -> Hello {
         let mut boot = [0; 16];
         boot[..4].copy_from_slice(&self.number.to_le_bytes());
         Hello {
@@ -151,6 +151,7 @@ impl Node {
             run: Run(run),
             resolution,
             agent_version: concat!("swarm ", env!("CARGO_PKG_VERSION")).to_owned(),
+            acknowledge_within,
         }
     }
 

@@ -56,6 +56,15 @@ impl Due {
     }
 }
 
+/// What is in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Time between ticks.
+    pub resolution_s: u32,
+    /// How long nodes can wait for an acknowledgement.
+    pub acknowledge_within: Duration,
+}
+
 impl Punctuality {
     /// Ticks whose time had passed when their turn came: nothing was sent for them.
     pub fn miss(&self, ticks: u64) {
@@ -69,7 +78,8 @@ impl Punctuality {
 
     /// What is to be said about it. With `expected` frames, those that were never due, because
     /// their nodes were too far behind, are unsent too.
-    pub fn verdict(&self, resolution_s: u32, expected: Option<u64>) -> Verdict {
+    pub fn verdict(&self, bounds: Bounds, expected: Option<u64>) -> Verdict {
+        let Bounds { resolution_s, acknowledge_within } = bounds;
         let late = self.late.quantiles();
         let acknowledged = self.acknowledged.quantiles();
         let count = |found: &Option<Quantiles>| {
@@ -86,7 +96,7 @@ impl Punctuality {
         let half_ms = f64::from(resolution_s) * 500.0;
         let in_time = late.as_ref().is_some_and(|late| late.p99_ms <= half_ms);
         let kept_up = in_time && ticks_missed == 0 && frames_unsent == 0;
-        let heard_ms = f64::from(resolution_s) * 1000.0;
+        let heard_ms = f64::from(resolution_s) * 1000.0 + acknowledge_within.as_secs_f64() * 1000.0;
         let heard_in_time = acknowledged.as_ref().is_none_or(|after| after.p99_ms <= heard_ms);
         Verdict {
             kept_up,
@@ -106,8 +116,8 @@ impl Punctuality {
 pub struct Verdict {
     /// Every tick was played, and 99 of 100 frames left within half the resolution.
     pub kept_up: bool,
-    /// And the aggregator acknowledged every frame, 99 of 100 within the resolution: it kept up
-    /// too.
+    /// And the aggregator acknowledged every frame, 99 of 100 within the resolution and the time
+    /// for which nodes can wait: it kept up too.
     pub sustained: bool,
     /// Ticks of a node for which nothing was sent, because the next was due already.
     pub ticks_missed: u64,
@@ -127,6 +137,11 @@ pub struct Verdict {
 mod tests {
     use super::*;
 
+    fn bounds(acknowledge_within_s: u64) -> Bounds {
+        let acknowledge_within = Duration::from_secs(acknowledge_within_s);
+        Bounds { resolution_s: 1, acknowledge_within }
+    }
+
     #[track_caller]
     fn check(late_ms: &[u64], missed: u64, expected: u64, kept_up: bool) {
         let counted = Arc::new(Punctuality::default());
@@ -135,7 +150,7 @@ mod tests {
         }
         counted.miss(missed);
         counted.keep_back();
-        assert_eq!(counted.verdict(1, Some(expected)).kept_up, kept_up);
+        assert_eq!(counted.verdict(bounds(0), Some(expected)).kept_up, kept_up);
     }
 
     #[test]
@@ -154,7 +169,8 @@ mod tests {
     #[test]
     fn a_load_is_sustained_when_all_is_acknowledged_that_can_be_heard() {
         let counted = Arc::new(Punctuality::default());
-        let sustained = || counted.verdict(1, None).sustained;
+        let within = |within_s| counted.verdict(bounds(within_s), None).sustained;
+        let sustained = || within(0);
         let [first, second] = [(); 2].map(|()| Due::new(UnixMs(0), &counted));
         for due in [&first, &second] {
             due.sent(Duration::ZERO);
@@ -167,5 +183,6 @@ mod tests {
         third.sent(Duration::ZERO);
         third.acknowledged(Duration::from_millis(1_100));
         assert!(!sustained(), "an acknowledgement that came after the next frame");
+        assert!(within(1), "where that is soon enough");
     }
 }

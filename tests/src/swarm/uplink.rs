@@ -234,6 +234,13 @@ impl Uplink {
         Ok(())
     }
 
+    /// Says that nothing more comes, and waits until everything is acknowledged.
+    pub async fn finish(mut self) -> Result<(), UplinkError> {
+        let (nothing_more, _) = mpsc::channel(QUEUE);
+        self.outbound = nothing_more;
+        self.settle().await
+    }
+
     /// Breaks the connection, whatever is under way.
     pub fn cut(self) {
         for due in self.pending.iter().filter_map(|frame| frame.due.as_ref()) {

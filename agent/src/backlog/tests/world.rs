@@ -73,6 +73,7 @@ fn hello(run: Run, resolution: Resolution) -> Hello {
         run,
         resolution,
         agent_version: "0".to_owned(),
+        acknowledge_within: Duration::ZERO,
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 use tally_proto::{
     columns::{Builder, pack_key},
@@ -17,6 +19,7 @@ fn hello() -> Hello {
         run: Run(42),
         resolution: Resolution::DEFAULT,
         agent_version: "0.1.0".to_owned(),
+        acknowledge_within: Duration::ZERO,
     }
 }
 

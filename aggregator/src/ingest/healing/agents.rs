@@ -1,6 +1,6 @@
 //! Agents: what they measured and have no acknowledgement for, and the streams that carry it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tally_proto::{
@@ -84,6 +84,7 @@ impl Agent {
             run: Run(run),
             resolution: Resolution::from_seconds(STEP_S).unwrap(),
             agent_version: "test".to_owned(),
+            acknowledge_within: Duration::ZERO,
         }
     }
 
@@ -124,7 +125,7 @@ impl Agent {
         self.link = None;
         let mut session = Session::new(Arc::clone(&server.shared));
         let hello = encode::agent_message(AgentMessage::Hello(self.hello(run)));
-        let Ok(Reply::Welcome(welcome, position)) = session.take(hello) else {
+        let Ok(Reply::Welcome(welcome, position, _)) = session.take(hello) else {
             panic!("a hello is answered with a welcome");
         };
         // As the service does: what is not durable is not promised.
