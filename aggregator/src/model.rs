@@ -4,6 +4,7 @@
 //! added up as frames arrive (`rollup`), and the directory says where a pod's frames are. What a
 //! reader asks for is worked out from these when it asks.
 
+mod arena;
 pub mod directory;
 pub mod node;
 pub mod past;
@@ -26,6 +27,7 @@ use crate::{
     rollup::{FrameSums, progress::Progress, sums::Sums},
     roster::Roster,
 };
+use arena::Arena;
 use directory::{Directory, SharedSums};
 use node::NodeSlot;
 use vocabulary::Vocabulary;
@@ -46,6 +48,7 @@ pub struct Model {
     /// Whether the inventory is complete: until then what was recorded of a node stands in.
     complete: AtomicBool,
     vocabulary: Mutex<Vocabulary>,
+    arena: Arena,
     /// The newest tick that was recorded before this process began.
     recorded_before: AtomicU64,
 }
@@ -93,6 +96,7 @@ impl Model {
             inventory: RwLock::default(),
             complete: AtomicBool::new(true),
             vocabulary: Mutex::default(),
+            arena: Arena::default(),
             recorded_before: AtomicU64::new(0),
         }
     }
@@ -254,7 +258,7 @@ impl Model {
             new_schema.then(|| self.change_roster(node, writer, &unpacked, frame.tick));
         let samples = unpacked.schema.layout.cells();
         if counts {
-            writer.store(&unpacked.schema, frame, oldest);
+            writer.store(&unpacked.schema, frame, oldest, &self.arena);
             node.deliver(&unpacked.schema, frame.tick);
         }
         let sums = writer.finish(frame, unpacked, namespaces, (counts, now));
@@ -334,7 +338,10 @@ impl Model {
     pub fn sweep(&self) -> usize {
         let newest = self.cluster().progress.newest();
         if let Some(newest) = newest {
-            write(&self.directory).sweep(self.oldest(newest));
+            let oldest = self.oldest(newest);
+            let silent = |node: &&Arc<NodeSlot>| node.newest() < oldest;
+            self.all_nodes().iter().filter(silent).for_each(|node| node.writer().forget(oldest));
+            write(&self.directory).sweep(oldest);
             write(&self.inventory).sweep(newest.unix_ms());
         }
         lock(&self.vocabulary).sweep();

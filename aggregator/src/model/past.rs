@@ -3,27 +3,25 @@
 //!
 //! Frames that follow on each other under one schema are an era. An era is read backwards, from
 //! the values after its last frame: while it goes on these are the writer's own, once it has ended
-//! they are kept packed beside it. So nothing is stored twice, the oldest frames leave one chunk
-//! after the other, and what was asked for most, the newest, is there at once.
+//! they are kept packed beside it. So nothing is stored twice, the oldest frames leave one after the
+//! other, and what was asked for most, the newest, is there at once.
 //!
 //! A frame never changes once it is stored; readers hold a [`View`] for as long as they like.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+};
 
+use bytes::Bytes;
 use tally_proto::{
     columns::{Columns, delta_at, pack_key, take_back, unpack},
     declaration::ColumnNumber,
     tick::Tick,
 };
 
+use super::arena::Arena;
 use crate::schema::Schema;
-
-/// Frames in a chunk at least: a chunk leaves the window as a whole, so small ones keep few
-/// frames longer than needed.
-const CHUNK_FRAMES: usize = 2;
-
-/// Chunks in a full window at most: each new one makes a new list of all.
-const CHUNKS: usize = 16;
 
 /// One frame, packed.
 #[derive(Clone, Debug)]
@@ -31,10 +29,17 @@ pub struct StoredFrame {
     /// Its tick.
     pub tick: Tick,
     /// Its differences from the frame before; nothing for the first of an era.
-    bytes: Box<[u8]>,
+    bytes: Bytes,
+    era: Arc<Era>,
 }
 
-/// What the frames of an era share.
+impl StoredFrame {
+    fn is_of_era(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.era, &other.era)
+    }
+}
+
+/// What successive frames share.
 #[derive(Clone, Debug)]
 struct Era {
     schema: Arc<Schema>,
@@ -42,45 +47,21 @@ struct Era {
     end: OnceLock<Box<[u8]>>,
 }
 
-/// Some successive frames of one era. Only the newest chunk of a node still gets frames.
-#[derive(Debug)]
-struct Chunk {
-    era: Arc<Era>,
-    frames: Box<[OnceLock<StoredFrame>]>,
-}
-
-impl Chunk {
-    fn frames(&self) -> impl Iterator<Item = &StoredFrame> {
-        self.frames.iter().map_while(OnceLock::get)
-    }
-
-    fn is_since(&self, oldest: Tick) -> bool {
-        self.frames().any(|frame| oldest <= frame.tick)
-    }
-}
-
 /// The frames of a node, for the one that adds to them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Past {
-    /// Oldest first.
-    chunks: Arc<Vec<Arc<Chunk>>>,
-    /// Whether the newest chunk's era goes on.
+    /// In the order of their arrival.
+    frames: Arc<VecDeque<StoredFrame>>,
+    /// Whether the era of the last frame goes on.
     open: bool,
-    chunk_frames: usize,
 }
 
 impl Past {
-    /// No frames; room for a window of `ticks`.
-    pub fn new(ticks: usize) -> Self {
-        let chunk_frames = ticks.div_ceil(CHUNKS).max(CHUNK_FRAMES);
-        Self { chunks: Arc::default(), open: false, chunk_frames }
-    }
-
     /// Ends the era: the next frame does not follow on its last, after which the values were
     /// `end`.
     pub fn close(&mut self, end: &Columns) {
         if std::mem::take(&mut self.open)
-            && let Some(last) = self.chunks.last()
+            && let Some(last) = self.frames.back()
         {
             let mut packed = Vec::new();
             pack_key(end, &mut packed);
@@ -89,80 +70,80 @@ impl Past {
         }
     }
 
-    /// Adds a frame of the era, or the first of a new one, and lets go of chunks that ended before
-    /// `oldest`.
-    pub fn add(&mut self, schema: &Arc<Schema>, tick: Tick, packed: &[u8], oldest: Tick) {
-        let last = self.chunks.last().filter(|_| self.open);
-        let mut frame = match last {
-            Some(_) => StoredFrame { tick, bytes: packed.into() },
-            None => StoredFrame { tick, bytes: Box::default() },
-        };
-        if let Some(last) = last
-            && let Some(room) = last.frames.iter().find(|frame| frame.get().is_none())
-        {
-            match room.set(frame) {
-                Ok(()) => return self.forget_first(oldest),
-                Err(refused) => frame = refused,
+    /// Adds a frame of the era, or the first of a new one, and lets go of frames before `oldest`.
+    pub fn add(
+        &mut self,
+        schema: &Arc<Schema>,
+        (tick, packed): (Tick, &[u8]),
+        oldest: Tick,
+        arena: &Arena,
+    ) {
+        let era = self.frames.back().filter(|_| self.open).map(|last| Arc::clone(&last.era));
+        let frame = match era {
+            Some(era) => StoredFrame { tick, bytes: arena.keep(packed), era },
+            None => {
+                // An outage brings frames out of turn, so not all that are old are the first.
+                self.own().retain(|frame| oldest <= frame.tick);
+                let era = Arc::new(Era { schema: Arc::clone(schema), end: OnceLock::new() });
+                StoredFrame { tick, bytes: Bytes::new(), era }
             }
-        }
-        let era = match last {
-            Some(last) => Arc::clone(&last.era),
-            None => Arc::new(Era { schema: Arc::clone(schema), end: OnceLock::new() }),
         };
-        let frames = std::iter::once(OnceLock::from(frame))
-            .chain((1..self.chunk_frames).map(|_| OnceLock::new()))
-            .collect();
-        let kept = self.chunks.iter().filter(|chunk| chunk.is_since(oldest)).cloned();
-        self.chunks = Arc::new(kept.chain([Arc::new(Chunk { era, frames })]).collect());
+        let frames = self.own();
+        while frames.pop_front_if(|first| first.tick < oldest).is_some() {}
+        frames.push_back(frame);
         self.open = true;
+    }
+
+    /// Lets go of frames before `oldest`, of a node that no longer adds any.
+    pub fn forget(&mut self, oldest: Tick) {
+        if self.frames.iter().any(|frame| frame.tick < oldest) {
+            self.own().retain(|frame| oldest <= frame.tick);
+        }
     }
 
     /// Tells eras that have ended anew, where `anew` has another schema with the same numbers. Readers
     /// keep what they had.
     pub fn tell_anew(&mut self, mut anew: impl FnMut(&Schema) -> Option<Schema>) {
         let mut known: Option<(Arc<Era>, Option<Arc<Era>>)> = None;
-        let mut told = |era: &Arc<Era>| {
-            if let Some((before, now)) = &known
-                && Arc::ptr_eq(before, era)
-            {
-                return now.clone();
+        for frame in self.own() {
+            let now = match &known {
+                Some((before, now)) if Arc::ptr_eq(before, &frame.era) => now.clone(),
+                _ => {
+                    let era = &frame.era;
+                    let schema = era.end.get().and_then(|_| anew(&era.schema)).map(Arc::new);
+                    let now = schema.map(|schema| Arc::new(Era { schema, end: era.end.clone() }));
+                    known = Some((Arc::clone(era), now.clone()));
+                    now
+                }
+            };
+            if let Some(now) = now {
+                frame.era = now;
             }
-            let schema = era.end.get().and_then(|_| anew(&era.schema));
-            let now = schema
-                .map(|schema| Arc::new(Era { schema: Arc::new(schema), end: era.end.clone() }));
-            known = Some((Arc::clone(era), now.clone()));
-            now
-        };
-        let chunks = self.chunks.iter().map(|chunk| match told(&chunk.era) {
-            Some(era) => Arc::new(Chunk { era, frames: chunk.frames.clone() }),
-            None => Arc::clone(chunk),
-        });
-        self.chunks = Arc::new(chunks.collect());
+        }
     }
 
-    /// Lets go of the oldest chunk as soon as it ended before `oldest`, not only when the next one
-    /// begins: a frame of every node is a lot.
-    fn forget_first(&mut self, oldest: Tick) {
-        if self.chunks.first().is_some_and(|first| !first.is_since(oldest)) {
-            // In place, unless somebody reads.
-            Arc::make_mut(&mut self.chunks).remove(0);
+    /// The frames, to be changed. Readers keep what they have: then this is a copy, of the same
+    /// size.
+    fn own(&mut self) -> &mut VecDeque<StoredFrame> {
+        if Arc::get_mut(&mut self.frames).is_none() {
+            let mut own = VecDeque::with_capacity(self.frames.capacity());
+            own.extend(self.frames.iter().cloned());
+            self.frames = Arc::new(own);
         }
+        Arc::make_mut(&mut self.frames)
     }
 
     /// What is there now. `newest` are the values after the last frame.
     pub fn view(&self, newest: &Arc<Columns>) -> View {
-        let frames = self.chunks.last().map_or(0, |last| last.frames().count());
         let newest = self.open.then(|| Arc::clone(newest));
-        View { chunks: Arc::clone(&self.chunks), frames_in_last: frames, newest }
+        View { frames: Arc::clone(&self.frames), newest }
     }
 }
 
 /// All frames of a node at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    chunks: Arc<Vec<Arc<Chunk>>>,
-    /// More may have come to the last chunk since.
-    frames_in_last: usize,
+    frames: Arc<VecDeque<StoredFrame>>,
     /// The values after the last frame, where its era goes on.
     newest: Option<Arc<Columns>>,
 }
@@ -170,50 +151,44 @@ pub struct View {
 impl View {
     /// The eras in the order of their arrival.
     pub fn eras(&self) -> impl Iterator<Item = EraView<'_>> {
-        let mut chunks = self.chunks.as_slice();
+        let mut left = self.frames.iter().peekable();
         std::iter::from_fn(move || {
-            let first = chunks.first()?;
-            let same = |chunk: &&Arc<Chunk>| Arc::ptr_eq(&chunk.era, &first.era);
-            let (of_era, rest) = chunks.split_at(chunks.iter().take_while(same).count());
-            chunks = rest;
-            Some(self.era(first, of_era, rest.is_empty()))
+            let first = left.next()?;
+            let mut frames = vec![first];
+            while let Some(next) = left.next_if(|next| first.is_of_era(next)) {
+                frames.push(next);
+            }
+            Some(self.era(&first.era, frames, left.peek().is_none()))
         })
     }
 
     /// The eras, the last that came first, each with its last two frames alone: who wants the newest
     /// values does not look at the others.
     pub fn ends(&self) -> impl Iterator<Item = EraView<'_>> {
-        let (mut chunks, mut shown) = (self.chunks.as_slice(), None::<&Arc<Era>>);
+        let (mut left, mut shown) = (self.frames.iter().rev().peekable(), None::<&StoredFrame>);
         std::iter::from_fn(move || {
-            let is_shown = |chunk: &Arc<Chunk>| {
-                shown.is_some_and(|shown: &Arc<Era>| Arc::ptr_eq(&chunk.era, shown))
-            };
-            let end = chunks.iter().rposition(|chunk| !is_shown(chunk))? + 1;
-            let is_newest = end == self.chunks.len();
-            chunks = chunks.get(..end)?;
-            let last = chunks.last()?;
-            shown = Some(&last.era);
-            // Each chunk has a frame, so two have the last two.
-            let same = |chunk: &&Arc<Chunk>| Arc::ptr_eq(&chunk.era, &last.era);
-            let count = chunks.iter().rev().take(2).take_while(same).count();
-            let mut era = self.era(last, chunks.get(end - count..)?, is_newest);
-            era.frames.drain(..era.frames.len().saturating_sub(2));
-            Some(era)
+            while left.next_if(|frame| shown.is_some_and(|shown| shown.is_of_era(frame))).is_some()
+            {
+            }
+            let last = left.next()?;
+            let before = left.next_if(|frame| last.is_of_era(frame));
+            let frames = before.into_iter().chain([last]).collect();
+            let is_newest = shown.replace(last).is_none();
+            Some(self.era(&last.era, frames, is_newest))
         })
     }
 
-    fn era<'a>(&'a self, first: &'a Chunk, chunks: &'a [Arc<Chunk>], last: bool) -> EraView<'a> {
-        let mut frames: Vec<&StoredFrame> = Vec::with_capacity(chunks.len() * first.frames.len());
-        for (place, chunk) in (1..).zip(chunks) {
-            let known =
-                if last && place == chunks.len() { self.frames_in_last } else { usize::MAX };
-            frames.extend(chunk.frames().take(known));
-        }
+    fn era<'a>(
+        &'a self,
+        era: &'a Era,
+        frames: Vec<&'a StoredFrame>,
+        is_newest: bool,
+    ) -> EraView<'a> {
         let end = match &self.newest {
-            Some(newest) if last => End::Newest(newest),
-            _ => End::Packed(first.era.end.get().map_or(&[], |end| end)),
+            Some(newest) if is_newest => End::Newest(newest),
+            _ => End::Packed(era.end.get().map_or(&[], |end| end)),
         };
-        EraView { schema: &first.era.schema, frames, end }
+        EraView { schema: &era.schema, frames, end }
     }
 }
 
@@ -327,7 +302,8 @@ mod tests {
             const WINDOW: u64 = 20;
             let (mut builder, mut packer) = (Builder::new(), Packer::new());
             let (mut state, mut packed) = (Arc::<Columns>::default(), Vec::new());
-            let (mut past, mut entity, mut known) = (Past::new(20), 0, None::<Arc<Schema>>);
+            let (mut past, mut entity, mut known) = (Past::default(), 0, None::<Arc<Schema>>);
+            let arena = Arena::default();
             let mut stored = Vec::new();
             let mut views = Vec::new();
             for (tick, (before, value, small)) in (1..).zip(steps) {
@@ -350,7 +326,7 @@ mod tests {
                     continue;
                 }
                 let oldest = Tick(u64::saturating_sub(tick, WINDOW));
-                past.add(known.as_ref().unwrap(), Tick(tick), &packed, oldest);
+                past.add(known.as_ref().unwrap(), (Tick(tick), &packed), oldest, &arena);
                 stored.push((Tick(tick), vec![small, value]));
                 views.push((oldest, stored.len(), past.view(&state)));
             }
@@ -380,7 +356,7 @@ mod tests {
                 let expected = &stored[..count];
                 prop_assert_eq!(&found, &expected[count - found.len()..]);
                 let in_window = expected.iter().filter(|(tick, _)| oldest <= *tick).count();
-                prop_assert!((in_window..in_window + 2 * CHUNK_FRAMES).contains(&found.len()));
+                prop_assert_eq!(found.len(), in_window);
             }
         }
     }

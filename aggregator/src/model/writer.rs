@@ -15,6 +15,7 @@ use tally_proto::{
 };
 
 use super::{
+    arena::Arena,
     past::{Past, View},
     vocabulary::Vocabulary,
 };
@@ -179,7 +180,7 @@ impl NodeWriter {
             declared_anew: false,
             had_nameless: false,
             state: Arc::default(),
-            past: Past::new(ticks),
+            past: Past::default(),
             last: None,
             last_stream: None,
             known_then: None,
@@ -441,8 +442,19 @@ impl NodeWriter {
     }
 
     /// Stores the frame that was just unpacked; lets go of what left the window before `oldest`.
-    pub fn store(&mut self, schema: &Arc<Schema>, frame: &PackedFrame, oldest: Tick) {
-        self.past.add(schema, frame.tick, &frame.columns, oldest);
+    pub fn store(
+        &mut self,
+        schema: &Arc<Schema>,
+        frame: &PackedFrame,
+        oldest: Tick,
+        arena: &Arena,
+    ) {
+        self.past.add(schema, (frame.tick, &frame.columns), oldest, arena);
+    }
+
+    /// Lets go of frames that left the window before `oldest`, though no new one came.
+    pub fn forget(&mut self, oldest: Tick) {
+        self.past.forget(oldest);
     }
 
     fn check_declared(&self, layout: &Layout) -> Result<(), BadFrame> {
