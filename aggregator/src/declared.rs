@@ -1,7 +1,7 @@
 //! What a stream has declared: which entity a number is and in which life, which metric a column
 //! is.
 
-use std::sync::Arc;
+use std::{num::NonZeroI64, sync::Arc};
 
 use tally_proto::{
     catalogue::{self, MetricId},
@@ -76,10 +76,22 @@ impl Meaning {
 /// An entity in one of its lives.
 #[derive(Clone, Debug)]
 pub struct Life {
-    /// When it began, if known.
-    pub start: Option<UnixMs>,
+    /// When it began, in milliseconds since the epoch, if known.
+    start_ms: Option<NonZeroI64>,
     /// What the entity is.
     pub what: Declared,
+}
+
+impl Life {
+    /// An entity in the life that began then. The beginning of time is no time that is known.
+    pub fn new(start: Option<UnixMs>, what: Declared) -> Self {
+        Self { start_ms: start.and_then(|start| NonZeroI64::new(start.0)), what }
+    }
+
+    /// When it began, if known.
+    pub fn start(&self) -> Option<UnixMs> {
+        self.start_ms.map(|start| UnixMs(start.get()))
+    }
 }
 
 /// Everything a stream has declared and not retired. Cloning shares all of it; what is declared
@@ -104,7 +116,7 @@ impl Declarations {
             self.forget_needless_path(&mut what);
             let entities = Arc::make_mut(&mut self.entities);
             if let Some(place) = entities.get_mut(index(number.0)) {
-                *place = Some(Life { start, what });
+                *place = Some(Life::new(start, what));
             }
         }
     }
@@ -164,7 +176,8 @@ impl Declarations {
     pub fn all(&self) -> message::Declarations {
         let entities = || {
             (0..).zip(self.entities.iter()).filter_map(|(number, life)| {
-                let Life { start, what } = life.as_ref()?.clone();
+                let life = life.as_ref()?;
+                let (start, what) = (life.start(), life.what.clone());
                 Some(EntityDeclaration { number: EntityNumber(number), start, what })
             })
         };
@@ -211,7 +224,7 @@ impl Declarations {
 
     /// When a row's present life began.
     pub fn start(&self, number: EntityNumber) -> Option<UnixMs> {
-        self.entity(number)?.start
+        self.entity(number)?.start()
     }
 
     /// What a column is; the read offset is not declared.
@@ -263,7 +276,7 @@ fn is_same_life(
     (mine, my_table): (&Life, &Declarations),
     (other, other_table): (&Life, &Declarations),
 ) -> bool {
-    if mine.start != other.start {
+    if mine.start_ms != other.start_ms {
         return false;
     }
     match (&mine.what, &other.what) {
@@ -334,7 +347,7 @@ mod tests {
     #[test]
     fn an_entity_with_few_words_takes_little_room() {
         // There are a million of them; what a field more costs should be seen.
-        assert_eq!(size_of::<Option<Life>>(), 72);
+        assert_eq!(size_of::<Option<Life>>(), 64);
     }
 
     #[test]

@@ -65,13 +65,24 @@ struct Constant {
 #[derive(Debug)]
 struct PlannedColumn {
     /// Its index in the layout.
-    index: usize,
+    index: u16,
     /// The metric's place among the summed ones.
-    place: usize,
+    place: u16,
     how: How,
     /// Of a counter, where its values begin in [`Earlier`].
-    earlier: usize,
+    earlier: u32,
     cells: Arc<[Cell]>,
+}
+
+impl PlannedColumn {
+    fn index(&self) -> usize {
+        usize::from(self.index)
+    }
+
+    /// Where a counter's value is in [`Earlier`].
+    fn earlier(&self, cell: &Cell) -> Option<usize> {
+        usize::try_from(self.earlier + u32::from(cell.position)).ok()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +92,7 @@ enum How {
     PerSecond,
 }
 
-/// A node has few enough entities for places of 16 bits, see `tally_proto::limits`.
+/// A node has few enough entities and columns for places of 16 bits, see `tally_proto::limits`.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     /// Its position in its column.
@@ -104,25 +115,27 @@ impl Plan {
             schema.roster.pods.iter().map(|pod| pod.key.namespace.clone()).collect();
         namespaces.dedup();
         let members = Members::new(&schema.roster, &namespaces);
-        let mut cells: HashMap<(usize, bool), Arc<[Cell]>> = HashMap::new();
+        let mut cells: HashMap<(u32, bool), Arc<[Cell]>> = HashMap::new();
         let (mut columns, mut counters) = (Vec::new(), 0);
-        for (index, layout) in schema.layout.columns.iter().enumerate() {
+        for (number, layout) in (0..).zip(&schema.layout.columns) {
+            let index = usize::from(number);
             let Some(meaning) = schema.meaning(index).filter(|meaning| meaning.labels.is_empty())
             else {
                 continue;
             };
             let MetricKey::Known(id) = meaning.metric else { continue };
             for (sum, of_node) in destinations(id) {
-                let Some(place) = place_of(sum) else { continue };
+                let place = place_of(sum).and_then(|place| u16::try_from(place).ok());
+                let (Some(place), Ok(earlier)) = (place, u32::try_from(counters)) else { continue };
                 let cells = cells
                     .entry((layout.row_set, of_node))
                     .or_insert_with(|| members.cells(schema, index, of_node));
                 if !cells.is_empty() {
-                    let (how, cells, earlier) = (how(id), Arc::clone(cells), counters);
+                    let (how, cells) = (how(id), Arc::clone(cells));
                     if how != How::Level {
                         counters += schema.layout.rows(index).len();
                     }
-                    columns.push(PlannedColumn { index, place, how, earlier, cells });
+                    columns.push(PlannedColumn { index: number, place, how, earlier, cells });
                 }
             }
         }
@@ -153,20 +166,21 @@ impl Plan {
         });
         let before = earlier.zip(elapsed.as_deref());
         for planned in &self.columns {
-            let values = column(now, Some(planned.index));
+            let values = column(now, Some(planned.index()));
+            let sum = usize::from(planned.place);
             if planned.how == How::Level {
                 for cell in &*planned.cells {
                     if let Some(value) = values.get(usize::from(cell.position)) {
-                        sums.add(cell.destination, planned.place, *value);
+                        sums.add(cell.destination, sum, *value);
                     }
                 }
             } else if let Some((earlier, elapsed)) = before {
                 for cell in &*planned.cells {
-                    let was = earlier.values.get(planned.earlier + usize::from(cell.position));
+                    let was = planned.earlier(cell).and_then(|place| earlier.values.get(place));
                     let is = values.get(usize::from(cell.position)).copied();
                     let elapsed = elapsed.get(usize::from(cell.offset)).copied().flatten();
                     if let Some(rate) = planned.how.rate(was, is, elapsed) {
-                        sums.add(cell.destination, planned.place, rate);
+                        sums.add(cell.destination, sum, rate);
                     }
                 }
             }

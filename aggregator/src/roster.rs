@@ -215,7 +215,7 @@ impl<'a> Building<'a> {
             containers: Vec::new(),
         };
         // Two pods of one name: the later start is the one that runs.
-        let later = |known: &Pod| life.start < self.start(known.row);
+        let later = |known: &Pod| life.start() < self.start(known.row);
         if !self.pods.get(key).is_some_and(later) {
             self.pods.insert(key.clone(), pod);
         }
@@ -259,7 +259,7 @@ impl<'a> Building<'a> {
         let by_path = || path.and_then(|path| ContainerName::parse(path.as_str()).ok());
         let Some(name) = name.cloned().or_else(by_path) else { return };
         let container = FreeContainer { name, row };
-        let later = |known: &FreeContainer| life.start < self.start(known.row);
+        let later = |known: &FreeContainer| life.start() < self.start(known.row);
         if !self.free.get(&container.name).is_some_and(later) {
             self.free.insert(container.name.clone(), container);
         }

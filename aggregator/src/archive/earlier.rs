@@ -74,7 +74,7 @@ fn index_of(schema: &Schema, what: &What) -> Option<usize> {
 fn before(schema: &Schema, tick: Tick, mut cells: Vec<Vec<(EntityNumber, i64)>>) -> Before {
     cells.iter_mut().for_each(|column| column.sort_unstable());
     let rows = cells.iter().map(|column| RowSet(column.iter().map(|(row, _)| *row).collect()));
-    let numbers = schema.layout.columns.iter().enumerate();
+    let numbers = (0..).zip(&schema.layout.columns);
     let columns =
         numbers.map(|(row_set, column)| ColumnLayout { number: column.number, row_set }).collect();
     let layout = Arc::new(Layout { row_sets: rows.collect(), columns });

@@ -41,7 +41,7 @@ impl Plan {
     pub fn earlier(&self, schema: &Schema, tick: Tick, now: &Columns) -> Earlier {
         let mut values = Vec::with_capacity(self.counted);
         for planned in self.counters() {
-            values.extend_from_slice(column(now, Some(planned.index)));
+            values.extend_from_slice(column(now, Some(planned.index())));
         }
         let offsets = column(now, schema.read_offset).to_vec();
         Earlier { tick, offsets: Readings::All(offsets), values: Readings::All(values) }
@@ -66,10 +66,10 @@ impl Plan {
             rows.map(value).collect()
         };
         let values = self.counters().flat_map(|planned| {
-            let meaning = schema.meaning(planned.index);
+            let meaning = schema.meaning(planned.index());
             let their_index =
                 meaning.and_then(|meaning| theirs.column_of(&meaning.metric, &meaning.labels));
-            look_up(planned.index, their_index)
+            look_up(planned.index(), their_index)
         });
         let values = Readings::Matched(values.collect());
         let offsets = schema.read_offset.map(|index| look_up(index, theirs.read_offset));

@@ -1,6 +1,9 @@
 //! Collects one frame's values, cell by cell, into columns.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use super::layout::{ColumnLayout, Columns, Layout, RowSet};
 use crate::declaration::{ColumnNumber, EntityNumber};
@@ -74,16 +77,21 @@ impl Builder {
 
     fn layout(&self) -> Layout {
         let mut layout = Layout::default();
-        let mut known: HashMap<Vec<EntityNumber>, usize> = HashMap::new();
+        let mut known: HashMap<Vec<EntityNumber>, u32> = HashMap::new();
+        let mut row_sets = 0..;
         for (number, cells) in (0..).map(ColumnNumber).zip(&self.columns) {
             let rows = entities(&cells.present);
             if rows.is_empty() {
                 continue;
             }
-            let row_set = *known.entry(rows).or_insert_with_key(|rows| {
-                layout.row_sets.push(RowSet(rows.as_slice().into()));
-                layout.row_sets.len() - 1
-            });
+            let row_set = *match known.entry(rows) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let Some(row_set) = row_sets.next() else { break };
+                    layout.row_sets.push(RowSet(new.key().as_slice().into()));
+                    new.insert(row_set)
+                }
+            };
             layout.columns.push(ColumnLayout { number, row_set });
         }
         layout

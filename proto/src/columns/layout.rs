@@ -22,7 +22,7 @@ pub struct ColumnLayout {
     /// The column.
     pub number: ColumnNumber,
     /// Index of its entities in [`Layout::row_sets`].
-    pub row_set: usize,
+    pub row_set: u32,
 }
 
 /// Which entities have which columns. It changes only when something comes, goes, or gains or
@@ -57,7 +57,7 @@ impl Layout {
     }
 
     fn row_set(&self, index: usize) -> Option<&RowSet> {
-        self.row_sets.get(self.columns.get(index)?.row_set)
+        self.row_sets.get(usize::try_from(self.columns.get(index)?.row_set).ok()?)
     }
 }
 

@@ -82,7 +82,7 @@ fn push_layout(layout: &Layout, body: &mut Vec<u8>, out: &mut Vec<u8>) {
     push_count(layout.columns.len(), body);
     push_ascending(layout.columns.iter().map(|column| column.number.0), body);
     for column in &layout.columns {
-        push_count(column.row_set, body);
+        push_varint(u64::from(column.row_set), body);
     }
     push_count(body.len(), out);
     out.extend_from_slice(body);

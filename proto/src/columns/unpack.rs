@@ -145,24 +145,22 @@ fn take_head(bytes: &mut &[u8]) -> Result<u8, BadColumns> {
 }
 
 fn take_layout(bytes: &mut &[u8]) -> Option<Layout> {
-    let row_sets = take_count(bytes, COLUMNS_PER_NODE)?;
-    let row_sets = (0..row_sets)
-        .map(|_| {
-            let count = take_count(bytes, ENTITIES_PER_NODE)?;
-            let rows = take_ascending(bytes, count, ENTITIES_PER_NODE)?;
-            Some(RowSet(rows.into_iter().map(EntityNumber).collect()))
-        })
-        .collect::<Option<Vec<_>>>()?;
+    let mut row_sets = Vec::new();
+    for _ in 0..take_count(bytes, COLUMNS_PER_NODE)? {
+        let count = take_count(bytes, ENTITIES_PER_NODE)?;
+        let rows = take_ascending(bytes, count, ENTITIES_PER_NODE)?;
+        row_sets.push(RowSet(rows.into_iter().map(EntityNumber).collect()));
+    }
+    // Layouts are kept for as long as their nodes deliver, so they have no room for more.
+    row_sets.shrink_to_fit();
     let columns = take_count(bytes, COLUMNS_PER_NODE)?;
     let numbers = take_ascending(bytes, columns, COLUMNS_PER_NODE)?;
-    let columns = numbers
-        .into_iter()
-        .map(|number| {
-            let row_set = usize::try_from(take_varint(bytes)?).ok()?;
-            row_sets.get(row_set)?;
-            Some(ColumnLayout { number: ColumnNumber(number), row_set })
-        })
-        .collect::<Option<Vec<_>>>()?;
+    let mut columns = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let row_set = u32::try_from(take_varint(bytes)?).ok()?;
+        row_sets.get(usize::try_from(row_set).ok()?)?;
+        columns.push(ColumnLayout { number: ColumnNumber(number), row_set });
+    }
     Some(Layout { row_sets, columns })
 }
 
