@@ -8,6 +8,7 @@ mod names;
 mod newest;
 pub mod past;
 mod sums;
+mod text;
 pub mod usage;
 mod workloads;
 
@@ -27,7 +28,7 @@ use tally_proto::{
 
 pub use self::workloads::WorkloadKey;
 use self::{
-    key_list::{KeyList, Present},
+    key_list::{KeyList, PodLists, Present},
     workloads::Members,
 };
 pub use crate::point::{Point, Value};
@@ -56,17 +57,22 @@ impl TickRange {
     }
 }
 
+/// Pods of a namespace that are looked at one after the other when it is asked for. They are all over
+/// the memory, a tenth of a microsecond each, so the list of more is kept.
+const PODS_WALKED: usize = 4_000;
+
 /// Answers questions from the live model. Cheap to clone; never blocks the pipeline.
 #[derive(Clone, Debug)]
 pub struct Queries {
     model: Arc<Model>,
     key_list: Arc<Mutex<KeyList>>,
+    pod_lists: Arc<Mutex<PodLists>>,
 }
 
 impl Queries {
     /// Questions to `model`.
     pub fn new(model: Arc<Model>) -> Self {
-        Self { model, key_list: Arc::default() }
+        Self { model, key_list: Arc::default(), pod_lists: Arc::default() }
     }
 
     /// The newest tick that any frame brought; `None` before the first.
@@ -102,8 +108,19 @@ impl Queries {
     /// Pods of a namespace in recent frames, sorted.
     pub fn pods(&self, namespace: &str) -> Vec<PodName> {
         let Some(namespace) = self.namespace(namespace) else { return Vec::new() };
-        let recent = self.recent_since();
-        namespace.present_pods(recent)
+        namespace.present_pods(self.recent_since())
+    }
+
+    /// The same as a JSON array of texts, in pieces that together are the document. Of a large
+    /// namespace it takes long only the first time.
+    pub fn pods_in_json(&self, namespace: &str) -> Vec<Bytes> {
+        let found = self.namespace(namespace).filter(|found| PODS_WALKED < found.pods_so_far());
+        match NamespaceName::parse(namespace) {
+            Ok(name) if found.is_some() => {
+                model::lock(&self.pod_lists).update(name, self.present())
+            }
+            _ => vec![text::list(&self.pods(namespace))],
+        }
     }
 
     /// Containers of a pod in recent frames, sorted, those that only its specification names

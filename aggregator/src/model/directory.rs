@@ -79,6 +79,11 @@ impl Namespace {
         present.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Pods that it has or had within the window.
+    pub fn pods_so_far(&self) -> usize {
+        super::read(&self.pods).len()
+    }
+
     /// Whether it has such a pod.
     pub fn has_present_pod(&self, recent: Tick) -> bool {
         super::read(&self.pods).values().any(|places| places.is_present(recent))

@@ -330,6 +330,10 @@ mod tests {
                 stored.push((Tick(tick), vec![small, value]));
                 views.push((oldest, stored.len(), past.view(&state)));
             }
+            // As after a silence in which the window went on.
+            let later = Tick(u64::try_from(stored.len()).unwrap().saturating_sub(WINDOW / 2));
+            past.forget(later);
+            views.push((later, stored.len(), past.view(&state)));
             for (oldest, count, view) in views {
                 let mut found = Vec::new();
                 let mut ends = Vec::new();

@@ -1,4 +1,5 @@
-//! The keys of all entities, sorted, as JSON: kept from one question to the next.
+//! The keys of all entities, or the names of a large namespace's pods, sorted, as JSON: kept from
+//! one question to the next.
 //!
 //! In a large cluster they are megabytes of text, and between two questions few pods come or go.
 //! So the text stays, in parts. A question first compares the rosters it was made from with those
@@ -15,18 +16,34 @@ use tally_proto::{
     name::{NamespaceName, NodeName},
 };
 
+use super::text;
 use crate::roster::Roster;
 
 /// Bytes of a part: small enough that a pod that comes costs little, large enough that sending many
 /// parts does. Tests have many parts of few keys.
 const PART_BYTES: usize = if cfg!(test) { 256 } else { 128 << 10 };
 
+/// Lists of pods that are kept at most: 40 bytes a pod each, and who asks for more namespaces than
+/// that in turn can wait some milliseconds for each.
+const POD_LISTS: usize = 4;
+
 /// A node that is present, with its entities.
 pub(super) type Present = (NodeName, Arc<Roster>);
+
+/// What a list has of each roster.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Of {
+    /// The keys of all entities.
+    #[default]
+    Everything,
+    /// The names of a namespace's pods.
+    PodsOf(NamespaceName),
+}
 
 /// The keys of the entities of some rosters.
 #[derive(Debug, Default)]
 pub(super) struct KeyList {
+    of: Of,
     /// Whose entities they are, sorted by node.
     rosters: Vec<Present>,
     /// Keys that several rosters have, namespaces and the cluster most of all: how many more than
@@ -55,6 +72,27 @@ struct Place {
 enum Edit {
     Insert(Place, String),
     Remove(Place),
+}
+
+/// Lists of pods that are kept: of the namespaces that were asked for last.
+#[derive(Debug, Default)]
+pub(super) struct PodLists(Vec<KeyList>);
+
+impl PodLists {
+    /// Brings the list of a namespace's pods up to date. Where none is kept a new one takes the
+    /// place of the one that was asked for longest ago.
+    pub(super) fn update(&mut self, namespace: NamespaceName, present: Vec<Present>) -> Vec<Bytes> {
+        let of = Of::PodsOf(namespace);
+        let place = self.0.iter().position(|list| list.of == of);
+        let mut list = match place {
+            Some(place) => self.0.remove(place),
+            None => KeyList { of, ..KeyList::default() },
+        };
+        let pieces = list.update(present);
+        self.0.truncate(POD_LISTS - 1);
+        self.0.insert(0, list);
+        pieces
+    }
 }
 
 impl KeyList {
@@ -86,7 +124,7 @@ impl KeyList {
     /// What differs between the rosters so far and those that are `present`, sorted by key.
     fn edits(&mut self, present: &[Present]) -> Vec<Edit> {
         let mut edits = Vec::new();
-        for (key, more) in differences(&self.rosters, present) {
+        for (key, more) in differences(&self.of, &self.rosters, present) {
             let place = self.place(&key);
             let others = self.repeated.get(&key).copied().unwrap_or(0);
             let before = if place.is_ok() { others + 1 } else { 0 };
@@ -196,8 +234,7 @@ impl Text {
 
     fn push(&mut self, key: &str) {
         self.starts.push(self.json.len());
-        // A text always has a JSON form, and a vector takes all of it.
-        serde_json::to_writer(&mut self.json, key).ok();
+        text::push(&mut self.json, key);
         self.json.push(b',');
         self.end_if_full();
     }
@@ -222,7 +259,7 @@ fn compare(json: &[u8], key: &str) -> Ordering {
 }
 
 /// How many more rosters have a key, sorted by key: those of one node are compared by themselves.
-fn differences(before: &[Present], after: &[Present]) -> Vec<(String, i64)> {
+fn differences(of: &Of, before: &[Present], after: &[Present]) -> Vec<(String, i64)> {
     let mut changed: Vec<(&Present, i64)> = Vec::new();
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
     loop {
@@ -242,8 +279,14 @@ fn differences(before: &[Present], after: &[Present]) -> Vec<(String, i64)> {
     }
     // The first time these are all keys that there are.
     let texts = |(present, more): &(&Present, i64)| {
-        let more = *more;
-        keys(present).map(move |key| (key.to_string(), more)).collect::<Vec<_>>()
+        let with = |key| (key, *more);
+        match of {
+            Of::Everything => keys(present).map(|key| with(key.to_string())).collect::<Vec<_>>(),
+            Of::PodsOf(namespace) => {
+                let pods = present.1.pods.iter().filter(|pod| pod.key.namespace == *namespace);
+                pods.map(|pod| with(pod.key.name.to_string())).collect()
+            }
+        }
     };
     let mut all: Vec<(String, i64)> = changed.par_iter().flat_map_iter(texts).collect();
     all.par_sort_unstable();
@@ -335,6 +378,7 @@ mod tests {
             steps in prop::collection::vec((0..NAMES.len(), prop::option::of(roster())), 1..20)
         ) {
             let (mut list, mut nodes) = (KeyList::default(), BTreeMap::new());
+            let mut pods = PodLists::default();
             prop_assert_eq!(list.update(Vec::new()).concat(), b"[]");
             for (node, roster) in steps {
                 let node = NodeName::parse(NAMES[node]).unwrap();
@@ -347,7 +391,13 @@ mod tests {
                     present.iter().flat_map(keys).map(|key| key.to_string()).collect();
                 let expected = serde_json::to_string(&expected).unwrap();
                 prop_assert_eq!(list.update(present.clone()).concat(), expected.as_bytes());
-                prop_assert_eq!(list.update(present).concat(), expected.as_bytes());
+                prop_assert_eq!(list.update(present.clone()).concat(), expected.as_bytes());
+                let all = present.iter().flat_map(|(_, roster)| &roster.pods);
+                let ours = all.filter(|pod| *pod.key.namespace == *NAMES[0]);
+                let expected: BTreeSet<&str> = ours.map(|pod| pod.key.name.as_str()).collect();
+                let expected = serde_json::to_string(&expected).unwrap();
+                let namespace = NamespaceName::parse(NAMES[0]).unwrap();
+                prop_assert_eq!(pods.update(namespace, present).concat(), expected.as_bytes());
             }
         }
     }
@@ -370,6 +420,19 @@ mod tests {
         let of_first: BTreeSet<*const u8> = first.iter().map(|piece| piece.as_ptr()).collect();
         let kept = second.iter().filter(|piece| of_first.contains(&piece.as_ptr())).count();
         assert!(first.len() - 3 <= kept && kept < second.len(), "{kept} of {}", first.len());
+    }
+
+    #[test]
+    fn lists_of_the_namespaces_that_were_asked_for_last_are_kept() {
+        let mut lists = PodLists::default();
+        for name in ["a", "b", "c", "d", "a", "e"] {
+            lists.update(NamespaceName::parse(name).unwrap(), Vec::new());
+        }
+        let kept = lists.0.iter().map(|list| match &list.of {
+            Of::PodsOf(namespace) => namespace.as_str(),
+            Of::Everything => "",
+        });
+        assert_eq!(kept.collect::<Vec<_>>(), ["e", "a", "d", "c"]);
     }
 
     #[test]

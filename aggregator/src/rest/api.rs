@@ -108,7 +108,7 @@ fn list(queries: &Queries, list: &List, wish: Wish) -> Response {
         List::Keys => answer::ready(wish, queries.key_list()),
         List::Nodes => answer::json(wish, &Names(queries.nodes())),
         List::Namespaces => answer::json(wish, &Names(queries.namespaces())),
-        List::Pods(namespace) => answer::json(wish, &Names(queries.pods(namespace))),
+        List::Pods(namespace) => answer::ready(wish, queries.pods_in_json(namespace)),
         List::Containers(namespace, pod) => {
             answer::json(wish, &Names(queries.containers(namespace, pod)))
         }

@@ -10,7 +10,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// How much of an answer is kept: enough for every answer but an export, which is only counted.
+/// How much of an answer is kept: enough for every answer but an export, whose rest is only counted.
 const KEPT_BYTES: usize = 16 << 20;
 
 /// A question without an answer.
@@ -37,7 +37,7 @@ pub struct Answer {
     pub status: u16,
     /// Length of the body.
     pub bytes: u64,
-    /// The body, if it is no export.
+    /// The body, or its beginning.
     pub body: Vec<u8>,
 }
 
@@ -55,6 +55,7 @@ pub struct HttpClient {
     host: String,
     requests: SendRequest<Empty<Bytes>>,
     connection: Connection<TokioIo<TcpStream>, Empty<Bytes>>,
+    kept_bytes: usize,
 }
 
 impl HttpClient {
@@ -66,7 +67,13 @@ impl HttpClient {
             .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
             .map_err(|source| HttpError::Connect(url.to_owned(), source))?;
         let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        Ok(Self { host, requests, connection })
+        Ok(Self { host, requests, connection, kept_bytes: KEPT_BYTES })
+    }
+
+    /// Keeps so much of each answer from now on: memory for megabytes takes longer to come by than
+    /// some answers take.
+    pub fn keep_at_most(&mut self, bytes: usize) {
+        self.kept_bytes = bytes;
     }
 
     /// Asks for JSON and reads the whole answer.
@@ -81,7 +88,7 @@ impl HttpClient {
             .header(ACCEPT, media_type)
             .body(Empty::new())
             .map_err(|source| HttpError::Path(path.to_owned(), source))?;
-        let exchange = exchange(&mut self.requests, request);
+        let exchange = exchange(&mut self.requests, request, self.kept_bytes);
         tokio::select! {
             answer = exchange => answer,
             ended = &mut self.connection => Err(ended.err().map_or(HttpError::Closed, HttpError::Broke)),
@@ -92,6 +99,7 @@ impl HttpClient {
 async fn exchange(
     requests: &mut SendRequest<Empty<Bytes>>,
     request: Request<Empty<Bytes>>,
+    kept_bytes: usize,
 ) -> Result<Answer, HttpError> {
     requests.ready().await?;
     let mut response = requests.send_request(request).await?;
@@ -99,9 +107,8 @@ async fn exchange(
     while let Some(frame) = response.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
         answer.bytes += u64::try_from(data.len()).unwrap_or(0);
-        if answer.body.len() + data.len() <= KEPT_BYTES {
-            answer.body.extend_from_slice(&data);
-        }
+        let room = kept_bytes.saturating_sub(answer.body.len()).min(data.len());
+        answer.body.extend_from_slice(data.get(..room).unwrap_or_default());
     }
     Ok(answer)
 }
