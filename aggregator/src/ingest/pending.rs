@@ -16,6 +16,10 @@ use crate::journal::Position;
 /// without a pause is answered too.
 const FRAMES_MOST: usize = 64;
 
+/// Bytes of frames that share an acknowledgement, about: half of the smallest outbox that an agent of
+/// this repository may have. A large node's frames cost so much else that it hears of each.
+const SHARED_BYTES: usize = 32 << 10;
+
 /// What is to be done about the frames that are pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
@@ -68,6 +72,7 @@ pub(super) struct Pending {
     /// The one before the newest, unless that is acknowledged.
     before: Option<Taken>,
     frames: usize,
+    bytes: usize,
     /// Whether it has been waited for long enough.
     is_late: bool,
     /// Whether the first acknowledgement is still to come.
@@ -85,7 +90,7 @@ impl Pending {
     /// well.
     pub(super) fn new(patience: Patience) -> Self {
         let (newest, before, is_late, is_first) = (None, None, false, true);
-        Self { patience, newest, before, frames: 0, is_late, is_first }
+        Self { patience, newest, before, frames: 0, bytes: 0, is_late, is_first }
     }
 
     /// How its sender waits.
@@ -97,6 +102,7 @@ impl Pending {
     pub(super) fn add(&mut self, frame: Taken) {
         self.before = self.newest.replace(frame);
         self.frames += 1;
+        self.bytes += frame.bytes;
     }
 
     /// The sender's patience is over.
@@ -117,8 +123,8 @@ impl Pending {
     /// What is to be done, as everything up to `durable` is.
     pub(super) fn outlook(&self, durable: Position) -> Outlook {
         let Some(newest) = self.newest else { return Outlook::Nothing };
-        let is_due = self.is_first || self.is_late || self.patience.share <= self.frames;
-        if !is_due {
+        let is_enough = self.patience.share <= self.frames || SHARED_BYTES <= self.bytes;
+        if !(self.is_first || self.is_late || is_enough) {
             return Outlook::Patient;
         }
         let is_durable = |taken: Taken| taken.position <= durable;
@@ -138,6 +144,7 @@ impl Pending {
             None => (self.before.take_if(is_durable)?, 1),
         };
         self.before = None;
+        self.bytes = self.newest.map_or(0, |left| left.bytes);
         let ahead = if self.is_first { self.patience.ahead } else { 0 };
         self.frames = left + ahead;
         (self.is_first, self.is_late) = (false, false);
@@ -150,7 +157,7 @@ mod tests {
     use super::*;
 
     fn taken(number: u64) -> Taken {
-        Taken { sequence: Sequence(number), position: Position(number * 100) }
+        Taken { sequence: Sequence(number), position: Position(number * 100), bytes: 1_000 }
     }
 
     fn patient(within_s: u64, resolution_s: u64, turn: u32) -> Pending {
@@ -212,6 +219,19 @@ mod tests {
             &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19],
         );
         check(patient(5, 15, 3), &[]);
+    }
+
+    #[test]
+    fn who_sends_much_hears_of_it_before_it_must_keep_much() {
+        let mut pending = patient(60, 1, 0);
+        let told: Vec<u64> = (1..=100)
+            .filter_map(|number| {
+                pending.add(Taken { bytes: 5 << 10, ..taken(number) });
+                let durable = Position((number - 1) * 100);
+                (pending.outlook(durable) == DUE).then(|| pending.take(durable).unwrap().0)
+            })
+            .collect();
+        assert!(told.starts_with(&[1, 7, 13, 19]), "{told:?}");
     }
 
     #[test]

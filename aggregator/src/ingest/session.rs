@@ -34,6 +34,8 @@ pub(super) struct Taken {
     pub(super) sequence: Sequence,
     /// Where its record ends.
     pub(super) position: Position,
+    /// Of its columns.
+    pub(super) bytes: usize,
 }
 
 /// The state of one stream.
@@ -122,9 +124,10 @@ impl Session {
             (AgentMessage::Frame(frame), Some(speaker)) => {
                 let position = speaker.frame(&frame)?;
                 let PackedFrame { sequence, tick: _, columns } = frame;
+                let bytes = columns.len();
                 speaker.held = columns;
                 Ok(position.map_or(Reply::Unrecorded, |position| {
-                    Reply::Counted(Taken { sequence, position })
+                    Reply::Counted(Taken { sequence, position, bytes })
                 }))
             }
         }
