@@ -331,7 +331,8 @@ mod tests {
                 views.push((oldest, stored.len(), past.view(&state)));
             }
             // As after a silence in which the window went on.
-            let later = Tick(u64::try_from(stored.len()).unwrap().saturating_sub(WINDOW / 2));
+            let oldest = views.last().map_or(Tick(0), |(oldest, ..)| *oldest);
+            let later = Tick(oldest.0 + WINDOW / 2);
             past.forget(later);
             views.push((later, stored.len(), past.view(&state)));
             for (oldest, count, view) in views {
