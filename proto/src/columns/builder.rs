@@ -78,7 +78,7 @@ impl Builder {
     fn layout(&self) -> Layout {
         let mut layout = Layout::default();
         let mut known: HashMap<Vec<EntityNumber>, u32> = HashMap::new();
-        let mut row_sets = 0..;
+        let mut row_sets = 0;
         for (number, cells) in (0..).map(ColumnNumber).zip(&self.columns) {
             let rows = entities(&cells.present);
             if rows.is_empty() {
@@ -87,9 +87,9 @@ impl Builder {
             let row_set = *match known.entry(rows) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    let Some(row_set) = row_sets.next() else { break };
                     layout.row_sets.push(RowSet(new.key().as_slice().into()));
-                    new.insert(row_set)
+                    row_sets += 1;
+                    new.insert(row_sets - 1)
                 }
             };
             layout.columns.push(ColumnLayout { number, row_set });

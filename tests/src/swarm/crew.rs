@@ -171,9 +171,17 @@ impl Crew {
     }
 
     fn at_a_resolution(&self, connected: Vec<Connected>, begin: &Begin) -> Nodes {
-        let Orders { shape, weather, resolution, jitter, exchange, run, happened, .. } =
-            &self.orders;
-        let Orders { acknowledge_within, .. } = &self.orders;
+        let Orders {
+            shape,
+            weather,
+            resolution,
+            jitter,
+            acknowledge_within,
+            exchange,
+            run,
+            happened,
+            ..
+        } = &self.orders;
         let period = Duration::from_secs(u64::from(resolution.seconds()));
         let (making, made) = (period.mul_f64(MAKING.0), period.mul_f64(MAKING.1));
         let between =
