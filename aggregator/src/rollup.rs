@@ -13,7 +13,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tally_proto::{
     catalogue::{self, MetricId},
-    columns::Columns,
+    columns::{ColumnValues, Compact, CompactColumns},
     declaration::EntityNumber,
     metric::{Sum, ValueType},
     name::NamespaceName,
@@ -150,7 +150,7 @@ impl Plan {
         &self,
         schema: &Schema,
         tick: Tick,
-        now: &Columns,
+        now: &CompactColumns,
         earlier: Option<&Earlier>,
     ) -> FrameSums {
         let mut sums = FrameSums::new(self.namespaces.len());
@@ -158,15 +158,19 @@ impl Plan {
             sums.add(*destination, *place, *amount);
         }
         let elapsed = earlier.map(|earlier| {
-            let offsets = column(now, schema.read_offset).iter().enumerate();
-            let elapsed = offsets.map(|(place, offset)| {
-                elapsed_us((earlier.tick, earlier.offsets.get(place)?), (tick, *offset))
+            let offsets = column(now, schema.read_offset).map(Compact::all).unwrap_or_default();
+            let elapsed = offsets.into_iter().enumerate().map(|(place, offset)| {
+                elapsed_us((earlier.tick, earlier.offsets.get(place)?), (tick, offset))
             });
             elapsed.collect::<Vec<Option<u64>>>()
         });
         let before = earlier.zip(elapsed.as_deref());
+        let mut values = Vec::new();
         for planned in &self.columns {
-            let values = column(now, Some(planned.index()));
+            values.clear();
+            if let Some(column) = column(now, Some(planned.index())) {
+                column.append_to(&mut values);
+            }
             let sum = usize::from(planned.place);
             if planned.how == How::Level {
                 for cell in &*planned.cells {
@@ -250,8 +254,8 @@ fn how(id: MetricId) -> How {
     }
 }
 
-fn column(columns: &Columns, index: Option<usize>) -> &[i64] {
-    index.and_then(|index| columns.values.get(index)).map_or(&[], Vec::as_slice)
+fn column(columns: &CompactColumns, index: Option<usize>) -> Option<&Compact> {
+    columns.values.get(index?)
 }
 
 /// Where each row of a node belongs.

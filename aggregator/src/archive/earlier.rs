@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tally_proto::{
-    columns::{ColumnLayout, Columns, Layout, RowSet},
+    columns::{ColumnLayout, CompactColumns, Layout, RowSet},
     declaration::{ColumnNumber, EntityNumber},
     name::NodeName,
     tick::Tick,
@@ -78,8 +78,10 @@ fn before(schema: &Schema, tick: Tick, mut cells: Vec<Vec<(EntityNumber, i64)>>)
     let columns =
         numbers.map(|(row_set, column)| ColumnLayout { number: column.number, row_set }).collect();
     let layout = Arc::new(Layout { row_sets: rows.collect(), columns });
-    let values = cells.iter().map(|column| column.iter().map(|(_, value)| *value).collect());
-    let columns = Columns { layout: Arc::clone(&layout), values: values.collect() };
+    let values = cells
+        .iter()
+        .map(|column| column.iter().map(|(_, value)| *value).collect::<Vec<i64>>().into());
+    let columns = CompactColumns { layout: Arc::clone(&layout), values: values.collect() };
     let (declarations, roster) = (schema.declarations.clone(), Arc::clone(&schema.roster));
     Before {
         schema: Arc::new(Schema::new(layout, declarations, roster)),

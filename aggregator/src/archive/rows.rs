@@ -11,7 +11,7 @@ use std::{
 
 use tally_proto::{
     catalogue::{self, MetricId},
-    columns::ColumnLayout,
+    columns::{ColumnLayout, ColumnValues},
     declaration::{ColumnNumber, EntityNumber},
     entity::Entity,
     metric::{Kind, Labels, MetricName, Sum, ValueType},
@@ -148,7 +148,7 @@ pub fn reading(
     let meaning = schema.meaning(cell.index)?;
     let value = |index: usize| {
         let position = theirs.layout.position(index, row)?;
-        before.columns.values.get(index)?.get(position).copied()
+        before.columns.values.get(index)?.at(position)
     };
     let total = value(theirs.column_of(&meaning.metric, &meaning.labels)?)?;
     Some(Reading { tick: before.tick, offset: value(theirs.read_offset?)?, total })

@@ -6,6 +6,7 @@ use std::{
 };
 
 use tally_proto::{
+    columns::{ColumnValues, Compact},
     declaration::EntityNumber,
     message::{Declarations, Hello, PackedFrame},
     name::NodeName,
@@ -152,7 +153,7 @@ impl Span {
             Some(era) => era,
             None => {
                 let before = before.or_else(|| self.writer.before(frame));
-                let columns = columns.iter().map(|values| Column::new(values.len())).collect();
+                let columns = columns.iter().map(|values| Column::new(values.count())).collect();
                 self.eras.push(Era { schema, ticks: Vec::new(), columns, before });
                 self.is_open = true;
                 let Some(era) = self.eras.last_mut() else { return };
@@ -162,7 +163,7 @@ impl Span {
         era.ticks.push(frame.tick);
         for (all, values) in era.columns.iter_mut().zip(columns) {
             all.push(values);
-            self.values += values.len();
+            self.values += values.count();
         }
     }
 
@@ -238,8 +239,8 @@ impl Column {
     }
 
     /// Adds a frame.
-    fn push(&mut self, values: &[i64]) {
-        self.newest.extend_from_slice(values);
+    fn push(&mut self, values: &Compact) {
+        values.append_to(&mut self.newest);
         if self.rows * FRAMES_AT_ONCE <= self.newest.len() {
             self.turn();
         }
@@ -311,7 +312,8 @@ mod tests {
         for (frames, rows) in [(0, 0), (4, 0), (1, 3), (3, 1), (16, 2), (32, 4), (70, 5)] {
             let mut column = Column::new(usize::try_from(rows).unwrap());
             for frame in 0..frames {
-                column.push(&(0..rows).map(|row| frame * 100 + row).collect::<Vec<i64>>());
+                let values = (0..rows).map(|row| frame * 100 + row).collect::<Vec<i64>>();
+                column.push(&values.into());
             }
             column.turn();
             for row in 0..rows {

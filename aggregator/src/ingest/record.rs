@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use tally_proto::{
-    columns::pack_key,
+    columns::{Columns, pack_key},
     message::{Declarations, Hello, PackedFrame, Sequence},
 };
 
@@ -144,7 +144,7 @@ fn push_beginning(
     if let Some(before) = before {
         push_said(stream, &before.schema.declarations.all(), out);
         let mut key = Vec::new();
-        pack_key(&before.columns, &mut key);
+        pack_key(&Columns::from(&*before.columns), &mut key);
         push_base(stream, (Sequence(0), before.tick), &key, out);
     }
     let Some(now) = now else { return };

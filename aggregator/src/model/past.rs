@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use tally_proto::{
-    columns::{Columns, delta_at, pack_key, take_back, unpack},
+    columns::{ColumnValues, Columns, CompactColumns, delta_at, pack_key, take_back, unpack},
     declaration::ColumnNumber,
     tick::Tick,
 };
@@ -59,12 +59,12 @@ pub struct Past {
 impl Past {
     /// Ends the era: the next frame does not follow on its last, after which the values were
     /// `end`.
-    pub fn close(&mut self, end: &Columns) {
+    pub fn close(&mut self, end: &CompactColumns) {
         if std::mem::take(&mut self.open)
             && let Some(last) = self.frames.back()
         {
             let mut packed = Vec::new();
-            pack_key(end, &mut packed);
+            pack_key(&Columns::from(end), &mut packed);
             // It was open, so it has no end yet.
             last.era.end.set(packed.into()).ok();
         }
@@ -134,7 +134,7 @@ impl Past {
     }
 
     /// What is there now. `newest` are the values after the last frame.
-    pub fn view(&self, newest: &Arc<Columns>) -> View {
+    pub fn view(&self, newest: &Arc<CompactColumns>) -> View {
         let newest = self.open.then(|| Arc::clone(newest));
         View { frames: Arc::clone(&self.frames), newest }
     }
@@ -145,7 +145,7 @@ impl Past {
 pub struct View {
     frames: Arc<VecDeque<StoredFrame>>,
     /// The values after the last frame, where its era goes on.
-    newest: Option<Arc<Columns>>,
+    newest: Option<Arc<CompactColumns>>,
 }
 
 impl View {
@@ -205,7 +205,7 @@ pub struct EraView<'a> {
 /// The values after an era's last frame.
 #[derive(Clone, Copy, Debug)]
 enum End<'a> {
-    Newest(&'a Arc<Columns>),
+    Newest(&'a Arc<CompactColumns>),
     Packed(&'a [u8]),
 }
 
@@ -216,9 +216,7 @@ impl EraView<'_> {
         let columns = self.schema.layout.columns.len();
         let rows = self.schema.layout.rows(index).len();
         let end = match self.end {
-            End::Newest(newest) => {
-                newest.values.get(index).and_then(|all| all.get(position).copied())
-            }
+            End::Newest(newest) => newest.values.get(index).and_then(|values| values.at(position)),
             End::Packed(packed) => delta_at(packed, columns, index, rows, position),
         };
         let (Some(mut value), Some(frames)) = (end, self.frames.get(first..)) else {
@@ -240,7 +238,11 @@ impl EraView<'_> {
 
     /// From the values after the last frame, which `columns` has of those that are `wanted`, to
     /// the values before it.
-    pub fn take_back_last(&self, columns: &mut Columns, wanted: impl Fn(ColumnNumber) -> bool) {
+    pub fn take_back_last(
+        &self,
+        columns: &mut CompactColumns,
+        wanted: impl Fn(ColumnNumber) -> bool,
+    ) {
         if let [.., _, last] = self.frames.as_slice() {
             // Stored frames were unpacked once, so their bytes are well formed.
             take_back(columns, &last.bytes, wanted).ok();
@@ -248,11 +250,11 @@ impl EraView<'_> {
     }
 
     /// All values after the last frame.
-    pub fn newest(&self) -> Arc<Columns> {
+    pub fn newest(&self) -> Arc<CompactColumns> {
         match self.end {
             End::Newest(newest) => Arc::clone(newest),
             End::Packed(packed) => {
-                let mut columns = Columns::default();
+                let mut columns = CompactColumns::default();
                 // It was packed here, so it is well formed.
                 unpack(&mut columns, packed).ok();
                 Arc::new(columns)
@@ -291,7 +293,7 @@ mod tests {
         (before, any::<i64>(), -5i64..5)
     }
 
-    fn schema(columns: &Columns) -> Arc<Schema> {
+    fn schema(columns: &CompactColumns) -> Arc<Schema> {
         let layout = Arc::clone(&columns.layout);
         Arc::new(Schema::new(layout, Declarations::default(), Arc::new(Roster::default())))
     }
@@ -301,7 +303,7 @@ mod tests {
         fn every_view_has_the_values_that_were_stored(steps in prop::collection::vec(step(), 1..80)) {
             const WINDOW: u64 = 20;
             let (mut builder, mut packer) = (Builder::new(), Packer::new());
-            let (mut state, mut packed) = (Arc::<Columns>::default(), Vec::new());
+            let (mut state, mut packed) = (Arc::<CompactColumns>::default(), Vec::new());
             let (mut past, mut entity, mut known) = (Past::default(), 0, None::<Arc<Schema>>);
             let arena = Arena::default();
             let mut stored = Vec::new();
@@ -350,7 +352,7 @@ mod tests {
                         (frame.tick, columns.iter().map(|all| all[place]).collect::<Vec<_>>())
                     }));
                     let last = found.last().unwrap().1.clone();
-                    prop_assert_eq!(era.newest().values.concat(), last);
+                    prop_assert_eq!(Columns::from(&*era.newest()).values.concat(), last);
                     prop_assert_eq!(era.values(era.frames.len(), 0, 0), Vec::<i64>::new());
                 }
                 let newest_first = view.ends().map(|era| {

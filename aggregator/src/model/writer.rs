@@ -7,7 +7,7 @@ use std::{
 };
 
 use tally_proto::{
-    columns::{BadColumns, Columns, Layout, has_layout, take_back, unpack},
+    columns::{BadColumns, CompactColumns, Layout, has_layout, take_back, unpack},
     declaration::{ColumnNumber, EntityNumber},
     message::{self, BootId, PackedFrame, Run, Sequence},
     name::{NamespaceName, NodeName},
@@ -63,15 +63,15 @@ pub struct NodeWriter {
     /// Whether somebody in the frames so far may still be named.
     had_nameless: bool,
     /// The newest frame's values. Readers may hold them; then the next frame makes a copy.
-    state: Arc<Columns>,
+    state: Arc<CompactColumns>,
     past: Past,
     /// Of the frame before: its meaning, how it counts, and its tick.
     last: Option<Last>,
     /// The last frame of the stream before this one.
-    last_stream: Option<(Arc<Schema>, Tick, Arc<Columns>)>,
+    last_stream: Option<(Arc<Schema>, Tick, Arc<CompactColumns>)>,
     /// The newest frame, while its stream, or one after it, sends again what came before that: a
     /// stream that begins then goes on from here.
-    newest: Option<(Arc<Schema>, Tick, Arc<Columns>)>,
+    newest: Option<(Arc<Schema>, Tick, Arc<CompactColumns>)>,
     /// The tick of the frame before the last.
     tick_before: Tick,
     /// The values before the last frame, where that frame does not say them: its layout or the
@@ -129,7 +129,7 @@ pub struct Before {
     /// The tick of the values.
     pub tick: Tick,
     /// The values.
-    pub columns: Arc<Columns>,
+    pub columns: Arc<CompactColumns>,
     /// Whether they are of the same stream, so that the frame's differences are from them.
     pub same_stream: bool,
 }
@@ -275,7 +275,7 @@ impl NodeWriter {
             return Some(before.clone());
         }
         let last = self.last.as_ref()?;
-        let mut columns = Columns::clone(&self.state);
+        let mut columns = CompactColumns::clone(&self.state);
         // It was unpacked a moment ago, so its bytes are well formed.
         take_back(&mut columns, &frame.columns, |_| true).ok()?;
         let schema = Arc::clone(&last.schema);
@@ -284,7 +284,7 @@ impl NodeWriter {
     }
 
     /// The values after the last frame.
-    pub fn columns(&self) -> &Columns {
+    pub fn columns(&self) -> &CompactColumns {
         &self.state
     }
 
@@ -371,7 +371,7 @@ impl NodeWriter {
         frame: &PackedFrame,
         known: &Known<'_>,
     ) -> Result<Unpacked, BadFrame> {
-        let mut state = Columns::clone(&self.state);
+        let mut state = CompactColumns::clone(&self.state);
         unpack(&mut state, &frame.columns)?;
         self.check_declared(&state.layout)?;
         let layout = Arc::clone(&state.layout);

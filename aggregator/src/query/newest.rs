@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tally_proto::{
     catalogue::MetricId,
-    columns::Columns,
+    columns::{ColumnValues, Compact, CompactColumns},
     declaration::{ColumnNumber, EntityNumber},
     metric::ValueType,
     tick::Tick,
@@ -23,7 +23,7 @@ pub(super) struct Newest<'a> {
     /// Its tick.
     pub tick: Tick,
     /// Its numbers.
-    pub columns: Arc<Columns>,
+    pub columns: Arc<CompactColumns>,
     before: Option<Before<'a>>,
 }
 
@@ -34,7 +34,7 @@ pub(super) type Needs<'a> = &'a dyn Fn(&Schema, ColumnNumber) -> bool;
 struct Before<'a> {
     schema: &'a Arc<Schema>,
     tick: Tick,
-    columns: Columns,
+    columns: CompactColumns,
 }
 
 impl<'a> Newest<'a> {
@@ -68,15 +68,14 @@ impl<'a> Newest<'a> {
     /// The last two readings of a counter at its `index`, the earlier first: for each of its rows.
     pub(super) fn readings(&self, index: usize) -> Vec<Option<(Reading, Reading)>> {
         let earlier = self.before.as_ref().and_then(|before| before.counter(self.schema, index));
-        let totals = self.columns.values.get(index).into_iter().flatten().enumerate();
+        let totals = self.columns.values.get(index).map(Compact::all).unwrap_or_default();
         let offsets = self.schema.read_offset.map(|offset| self.beside(index, offset));
-        totals
-            .map(|(position, total)| {
-                let before = earlier.as_ref()?.reading(position)?;
-                let offset = offsets.as_ref()?.at(position)?;
-                Some((before, Reading { tick: self.tick, offset, total: *total }))
-            })
-            .collect()
+        let reading = |(position, total)| {
+            let before = earlier.as_ref()?.reading(position)?;
+            let offset = offsets.as_ref()?.at(position)?;
+            Some((before, Reading { tick: self.tick, offset, total }))
+        };
+        totals.into_iter().enumerate().map(reading).collect()
     }
 
     /// What the column at `index` says of the entities of the column at `from`.
@@ -90,34 +89,34 @@ pub(super) struct Beside<'a> {
     schema: &'a Schema,
     from: usize,
     index: usize,
-    values: &'a [i64],
+    values: Option<&'a Compact>,
     /// Most columns are of the same entities, so that what was found in one need not be sought in
     /// another.
     is_same: bool,
 }
 
 impl<'a> Beside<'a> {
-    fn new(schema: &'a Schema, columns: &'a Columns, from: usize, index: usize) -> Self {
+    fn new(schema: &'a Schema, columns: &'a CompactColumns, from: usize, index: usize) -> Self {
         let row_set = |index: usize| schema.layout.columns.get(index).map(|column| column.row_set);
-        let values = columns.values.get(index).map_or(&[][..], |values| values);
+        let values = columns.values.get(index);
         Self { schema, from, index, values, is_same: row_set(from) == row_set(index) }
     }
 
     /// What it says of the entity that has that position in the other.
     pub(super) fn at(&self, position: usize) -> Option<i64> {
         if self.is_same {
-            return self.values.get(position).copied();
+            return self.values?.at(position);
         }
         let layout = &self.schema.layout;
         let number = *layout.rows(self.from).get(position)?;
-        self.values.get(layout.position(self.index, number)?).copied()
+        self.values?.at(layout.position(self.index, number)?)
     }
 }
 
 /// One counter in the frame before.
 struct Counter<'a> {
     before: &'a Before<'a>,
-    totals: &'a [i64],
+    totals: &'a Compact,
     offsets: Beside<'a>,
     /// The newest frame's schema and the counter's index in it, when it is another one.
     other: Option<(&'a Schema, usize)>,
@@ -129,7 +128,12 @@ impl<'a> Before<'a> {
         Some(Self { schema: era.schema, tick: era.frames.last()?.tick, columns })
     }
 
-    fn last_but_one(era: &EraView<'a>, tick: Tick, newest: &Columns, needs: Needs<'_>) -> Self {
+    fn last_but_one(
+        era: &EraView<'a>,
+        tick: Tick,
+        newest: &CompactColumns,
+        needs: Needs<'_>,
+    ) -> Self {
         let mut columns = counters(era.schema, newest, needs);
         era.take_back_last(&mut columns, |number| needs(era.schema, number));
         Self { schema: era.schema, tick, columns }
@@ -163,23 +167,29 @@ impl Counter<'_> {
             }
             None => position,
         };
-        let total = *self.totals.get(position)?;
+        let total = self.totals.at(position)?;
         Some(Reading { tick: *tick, offset: self.offsets.at(position)?, total })
     }
 }
 
-fn value(schema: &Schema, columns: &Columns, index: usize, number: EntityNumber) -> Option<i64> {
+fn value(
+    schema: &Schema,
+    columns: &CompactColumns,
+    index: usize,
+    number: EntityNumber,
+) -> Option<i64> {
     let position = schema.layout.position(index, number)?;
-    columns.values.get(index)?.get(position).copied()
+    columns.values.get(index)?.at(position)
 }
 
 /// The columns that rates need, at their places.
-fn counters(schema: &Schema, columns: &Columns, needs: Needs<'_>) -> Columns {
+fn counters(schema: &Schema, columns: &CompactColumns, needs: Needs<'_>) -> CompactColumns {
     let values = columns.layout.columns.iter().zip(&columns.values);
-    let values = values.map(
-        |(column, values)| {
-            if needs(schema, column.number) { values.clone() } else { Vec::new() }
-        },
-    );
-    Columns { layout: Arc::clone(&columns.layout), values: values.collect() }
+    let values =
+        values.map(
+            |(column, values)| {
+                if needs(schema, column.number) { values.clone() } else { Compact::default() }
+            },
+        );
+    CompactColumns { layout: Arc::clone(&columns.layout), values: values.collect() }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use tally_proto::{columns::Columns, declaration::EntityNumber, tick::Tick};
+use tally_proto::{
+    columns::{ColumnValues, Compact, CompactColumns},
+    declaration::EntityNumber,
+    tick::Tick,
+};
 
 use super::{Plan, column};
 use crate::schema::Schema;
@@ -38,18 +42,20 @@ impl Readings {
 
 impl Plan {
     /// What the next frame of the same schema needs of this one.
-    pub fn earlier(&self, schema: &Schema, tick: Tick, now: &Columns) -> Earlier {
+    pub fn earlier(&self, schema: &Schema, tick: Tick, now: &CompactColumns) -> Earlier {
         let mut values = Vec::with_capacity(self.counted);
         for planned in self.counters() {
-            values.extend_from_slice(column(now, Some(planned.index())));
+            if let Some(column) = column(now, Some(planned.index())) {
+                column.append_to(&mut values);
+            }
         }
-        let offsets = column(now, schema.read_offset).to_vec();
+        let offsets = column(now, schema.read_offset).map(Compact::all).unwrap_or_default();
         Earlier { tick, offsets: Readings::All(offsets), values: Readings::All(values) }
     }
 
     /// The same from a frame of another schema, or of another stream: a cell counts where it is
     /// the same metric of the same entity in the same life.
-    pub fn earlier_of(&self, schema: &Schema, before: (&Schema, Tick, &Columns)) -> Earlier {
+    pub fn earlier_of(&self, schema: &Schema, before: (&Schema, Tick, &CompactColumns)) -> Earlier {
         let (theirs, tick, columns) = before;
         let rows = schema.read_offset.map_or(&[][..], |index| schema.layout.rows(index));
         let same: HashMap<EntityNumber, EntityNumber> = rows
@@ -61,7 +67,7 @@ impl Plan {
             let rows = schema.layout.rows(index).iter();
             let value = |number| {
                 let position = theirs.layout.position(their_index?, *same.get(number)?)?;
-                values.get(position).copied()
+                values?.at(position)
             };
             rows.map(value).collect()
         };

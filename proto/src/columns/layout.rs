@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::compact::{ColumnValues, Compact};
 use crate::declaration::{ColumnNumber, EntityNumber};
 
 /// Entities that share columns, ascending by number. Most columns share one of very few sets, so
@@ -61,21 +62,34 @@ impl Layout {
     }
 }
 
-/// The values of one frame, unpacked.
+/// The values of one frame, unpacked, those of each column in a `V`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Columns {
+pub struct ColumnsOf<V> {
     /// Which entities have which columns.
     pub layout: Arc<Layout>,
     /// For each column of the layout, the values of its entities in their order.
-    pub values: Vec<Vec<i64>>,
+    pub values: Vec<V>,
 }
 
-impl Columns {
+/// The values of one frame, to work with.
+pub type Columns = ColumnsOf<Vec<i64>>;
+
+/// The values of one frame, to be kept for long.
+pub type CompactColumns = ColumnsOf<Compact>;
+
+impl From<&CompactColumns> for Columns {
+    fn from(compact: &CompactColumns) -> Self {
+        let values = compact.values.iter().map(Compact::all).collect();
+        Self { layout: Arc::clone(&compact.layout), values }
+    }
+}
+
+impl<V: ColumnValues> ColumnsOf<V> {
     /// One value.
     pub fn get(&self, entity: EntityNumber, column: ColumnNumber) -> Option<i64> {
         let index = self.layout.index_of(column)?;
         let position = self.layout.position(index, entity)?;
-        self.values.get(index)?.get(position).copied()
+        self.values.get(index)?.at(position)
     }
 
     /// Changes the layout: values of cells that both layouts have stay, new cells are 0.
@@ -88,12 +102,13 @@ impl Columns {
             .map(|(index, column)| {
                 let rows = layout.rows(index);
                 let mut values = vec![0; rows.len()];
-                if let Some(old) = self.layout.index_of(column.number) {
-                    let kept =
-                        self.layout.rows(old).iter().zip(before.get(old).into_iter().flatten());
+                if let Some(old) = self.layout.index_of(column.number)
+                    && let Some(before) = before.get(old)
+                {
+                    let kept = self.layout.rows(old).iter().zip(before.all());
                     carry_over(rows, &mut values, kept);
                 }
-                values
+                values.into()
             })
             .collect();
         self.layout = layout;
@@ -104,13 +119,13 @@ impl Columns {
 fn carry_over<'a>(
     rows: &[EntityNumber],
     values: &mut [i64],
-    kept: impl Iterator<Item = (&'a EntityNumber, &'a i64)>,
+    kept: impl Iterator<Item = (&'a EntityNumber, i64)>,
 ) {
     let mut places = rows.iter().zip(values).peekable();
     for (entity, value) in kept {
         while places.next_if(|(place, _)| *place < entity).is_some() {}
         if let Some((_, place)) = places.next_if(|(place, _)| *place == entity) {
-            *place = *value;
+            *place = value;
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{
     bits::{GROUP, number_in_groups, take_varint, unpack_group, unzigzag},
-    layout::{ColumnLayout, Columns, Layout, RowSet},
+    compact::ColumnValues,
+    layout::{ColumnLayout, ColumnsOf, Layout, RowSet},
     pack::{DENSE, KEY, LAYOUT, SHIFT, SIGNED, THOUSANDS},
 };
 use crate::{
@@ -34,7 +35,10 @@ pub enum BadColumns {
 
 /// Applies packed columns to the state after the frame before, which becomes this frame's.
 /// After an error the state is what it was.
-pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
+pub fn unpack<V>(state: &mut ColumnsOf<V>, bytes: &[u8]) -> Result<(), BadColumns>
+where
+    V: ColumnValues + Clone + Default,
+{
     let mut rest = bytes;
     let head = take_head(&mut rest)?;
     if head & LAYOUT == 0 {
@@ -50,7 +54,7 @@ pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
     if !section.is_empty() || CELLS_PER_FRAME < layout.cells() {
         return Err(BadColumns::Layout);
     }
-    let mut next = if head & KEY == 0 { state.clone() } else { Columns::default() };
+    let mut next = if head & KEY == 0 { state.clone() } else { ColumnsOf::default() };
     next.rebase(Arc::new(layout));
     apply(&mut next, rest, |_| true, i64::wrapping_add)?;
     *state = next;
@@ -59,8 +63,8 @@ pub fn unpack(state: &mut Columns, bytes: &[u8]) -> Result<(), BadColumns> {
 
 /// Takes a frame's differences away from its values, which become those of the frame before: of
 /// the columns that are `wanted`. A frame with a layout says nothing of the frame before.
-pub fn take_back(
-    state: &mut Columns,
+pub fn take_back<V: ColumnValues>(
+    state: &mut ColumnsOf<V>,
     bytes: &[u8],
     wanted: impl Fn(ColumnNumber) -> bool,
 ) -> Result<(), BadColumns> {
@@ -74,8 +78,8 @@ pub fn take_back(
 }
 
 /// Applies the differences of the wanted columns, added or taken away.
-fn apply(
-    state: &mut Columns,
+fn apply<V: ColumnValues>(
+    state: &mut ColumnsOf<V>,
     mut rest: &[u8],
     wanted: impl Fn(ColumnNumber) -> bool,
     change: impl Fn(i64, i64) -> i64 + Copy,
@@ -188,37 +192,38 @@ fn pass_over_column(bytes: &mut &[u8]) -> Option<()> {
 }
 
 fn apply_column(
-    values: &mut [i64],
+    values: &mut impl ColumnValues,
     bytes: &mut &[u8],
     change: impl Fn(i64, i64) -> i64,
 ) -> Option<()> {
     let (&head, rest) = bytes.split_first()?;
     *bytes = rest;
     let mut body = take_section(bytes)?;
+    let change = |value, number| change(value, delta(head, number));
+    let count = values.count();
     if head & DENSE != 0 {
-        for chunk in values.chunks_mut(GROUP) {
-            let numbers = unpack_group(&mut body, chunk.len())?;
-            for (value, number) in chunk.iter_mut().zip(numbers) {
-                *value = change(*value, delta(head, number));
-            }
+        for first in (0..count).step_by(GROUP) {
+            let here = GROUP.min(count - first);
+            let numbers = unpack_group(&mut body, here)?;
+            values.change_group(first, numbers.get(..here)?, change)?;
         }
     } else {
-        apply_changed(values, head, &mut body, change)?;
+        apply_changed(values, count, &mut body, change)?;
     }
     body.is_empty().then_some(())
 }
 
 fn apply_changed(
-    values: &mut [i64],
-    head: u8,
+    values: &mut impl ColumnValues,
+    count: usize,
     body: &mut &[u8],
-    change: impl Fn(i64, i64) -> i64,
+    change: impl Fn(i64, u64) -> i64 + Copy,
 ) -> Option<()> {
-    let bitmap = take(body, values.len().div_ceil(8))?;
+    let bitmap = take(body, count.div_ceil(8))?;
     let mut left = count_ones_before(bitmap, bitmap.len() * 8);
     let mut numbers = [0; GROUP].into_iter();
     numbers.by_ref().for_each(drop);
-    for (mut bits, chunk) in bitmap.iter().copied().zip(values.chunks_mut(8)) {
+    for (mut bits, first) in bitmap.iter().copied().zip((0..count).step_by(8)) {
         while bits != 0 {
             let bit = usize::try_from(bits.trailing_zeros()).ok()?;
             bits &= bits - 1;
@@ -231,8 +236,7 @@ fn apply_changed(
                 }
             };
             // A bit beyond the last entity ends it here.
-            let value = chunk.get_mut(bit)?;
-            *value = change(*value, delta(head, number));
+            values.change(first + bit, |value| change(value, number))?;
         }
     }
     Some(())
@@ -283,7 +287,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::columns::{Builder, Packer, pack_key};
+    use crate::columns::{Builder, Columns, CompactColumns, Packer, pack_key};
 
     /// A frame as (entity, column, value); later frames change, add and drop some.
     fn frames() -> impl Strategy<Value = Vec<Vec<(u32, u32, i64)>>> {
@@ -300,7 +304,7 @@ mod tests {
         #[test]
         fn what_was_packed_comes_back(frames in frames()) {
             let (mut builder, mut packer) = (Builder::new(), Packer::new());
-            let mut state = Columns::default();
+            let (mut state, mut compact) = (Columns::default(), CompactColumns::default());
             for cells in frames {
                 for (entity, column, value) in cells {
                     builder.set(EntityNumber(entity), ColumnNumber(column), value);
@@ -313,6 +317,8 @@ mod tests {
                 let before = state.clone();
                 unpack(&mut state, &packed).unwrap();
                 prop_assert_eq!(&state, frame);
+                unpack(&mut compact, &packed).unwrap();
+                prop_assert_eq!(&Columns::from(&compact), frame);
                 let mut from_key = Columns::default();
                 unpack(&mut from_key, &key).unwrap();
                 prop_assert_eq!(&from_key, frame);
@@ -337,12 +343,13 @@ mod tests {
             byte: u8,
         ) {
             let (mut builder, mut packer) = (Builder::new(), Packer::new());
-            let mut state = Columns::default();
+            let (mut state, mut compact) = (Columns::default(), CompactColumns::default());
             for factor in [1, 3] {
                 for (row, value) in (0..).zip(&values) {
                     let value = value.wrapping_mul(factor);
                     builder.set(EntityNumber(row), ColumnNumber(row % 4), value);
                     builder.set(EntityNumber(row), ColumnNumber(5), (value / 7).wrapping_mul(4096));
+                    builder.set(EntityNumber(row), ColumnNumber(6), (value % 100) << 12);
                 }
                 let mut bytes = Vec::new();
                 packer.pack(builder.finish(), &mut bytes);
@@ -353,9 +360,12 @@ mod tests {
                     }
                 }
                 let before = state.clone();
-                if unpack(&mut state, &bytes).is_err() {
+                let done = unpack(&mut state, &bytes);
+                if done.is_err() {
                     prop_assert_eq!(&state, &before);
                 }
+                prop_assert_eq!(unpack(&mut compact, &bytes), done);
+                prop_assert_eq!(&Columns::from(&compact), &state);
             }
         }
 

@@ -1,9 +1,10 @@
-//! Packed columns, one frame after the other, and single values taken out of them.
+//! Packed columns, one frame after the other, into values of either kind, and single values taken out
+//! of them.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tally_proto::columns::{Builder, Columns, delta_at, unpack};
+use tally_proto::columns::{Builder, Columns, ColumnsOf, delta_at, unpack};
 use tally_proto::declaration::{ColumnNumber, EntityNumber};
 
 /// What a frame is applied to: 20 entities, in three columns with a third of them each.
@@ -20,9 +21,14 @@ fuzz_target!(|data: &[u8]| {
     let Some((&length, data)) = data.split_first() else { return };
     let (first, second) = data.split_at(usize::from(length).min(data.len()));
     let mut state = before();
+    let values = state.values.iter().cloned().map(Into::into).collect();
+    let mut compact = ColumnsOf { layout: state.layout.clone(), values };
     for bytes in [first, second] {
         let before = state.clone();
-        if unpack(&mut state, bytes).is_err() {
+        let done = unpack(&mut state, bytes);
+        assert_eq!(unpack(&mut compact, bytes), done);
+        assert_eq!(Columns::from(&compact), state);
+        if done.is_err() {
             return;
         }
         same_value_by_value(&before, &state, bytes);

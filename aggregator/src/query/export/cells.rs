@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use tally_proto::declaration::EntityNumber;
+use tally_proto::{
+    columns::{ColumnValues, Compact},
+    declaration::EntityNumber,
+};
 
 use super::{
     super::{Value, newest::Newest},
@@ -22,8 +25,8 @@ pub(super) struct Column<'a> {
 }
 
 enum Values<'a> {
-    Integers(&'a [i64]),
-    Doubles(&'a [i64]),
+    Integers(&'a Compact),
+    Doubles(&'a Compact),
     Rates(Vec<Option<Value>>),
 }
 
@@ -31,9 +34,9 @@ impl Column<'_> {
     /// The value of the entity at `position`; `None` for a rate that there is not.
     pub(super) fn value(&self, position: usize) -> Option<Value> {
         match &self.values {
-            Values::Integers(values) => values.get(position).copied().map(Value::Integer),
+            Values::Integers(values) => values.at(position).map(Value::Integer),
             Values::Doubles(bits) => {
-                let bits = bits.get(position)?.cast_unsigned();
+                let bits = bits.at(position)?.cast_unsigned();
                 Some(Value::Float(f64::from_bits(bits)))
             }
             Values::Rates(rates) => rates.get(position).copied().flatten(),
