@@ -64,6 +64,9 @@ const FIRST_LISTS_WAIT: Duration = Duration::from_secs(5);
 /// How often objects that left the window are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// For how long a kept list that nobody asks for is kept, and at most twice as long.
+const UNASKED_KEPT: Duration = Duration::from_secs(5 * 60);
+
 /// Why the aggregator cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -131,6 +134,7 @@ pub struct Running {
     clock: Clock,
     metrics: SelfMetrics,
     model: Arc<Model>,
+    queries: Queries,
     stop: CancellationToken,
     /// Cancelled when the clock was set back.
     clock_set_back: CancellationToken,
@@ -198,7 +202,7 @@ async fn begin(
     let archive = keeping.as_ref().map(|keeping| Arc::clone(&keeping.status));
     let past = if keeping.is_some() { Past::opening() } else { Past::off() };
     let queries = Queries::new(Arc::clone(&model));
-    let rest = Rest::new(queries, (past.clone(), archive), clock.clone(), metrics.clone());
+    let rest = Rest::new(queries.clone(), (past.clone(), archive), clock.clone(), metrics.clone());
     let rest_threads = Threads::for_rest().map_err(StartError::Threads)?;
     Threads::for_long_lists().map_err(StartError::Threads)?;
     let agents_threads = Threads::for_agents().map_err(StartError::Threads)?;
@@ -210,6 +214,7 @@ async fn begin(
         clock,
         metrics,
         model,
+        queries,
         stop,
         clock_set_back: CancellationToken::new(),
         servers: JoinSet::new(),
@@ -251,7 +256,7 @@ impl Running {
             }
             keeping.begin(&self.model, &self.metrics, &self.clock);
             let archive = Arc::clone(&keeping.archive);
-            past.open(PastQueries::new(archive, Queries::new(Arc::clone(&self.model))));
+            past.open(PastQueries::new(archive, self.queries.clone()));
         }
     }
 
@@ -325,7 +330,7 @@ impl Running {
             keeping.map(|keeping| (Arc::clone(keeping.archive.journal()), keeping.durable.clone()));
         let (model, stop) = (Arc::clone(&self.model), self.stop.clone());
         self.servers.spawn(upkeep(
-            Arc::clone(&model),
+            (Arc::clone(&model), self.queries.clone()),
             clock.clone(),
             metrics.clone(),
             stop.clone(),
@@ -340,7 +345,7 @@ impl Running {
 
     /// Questions to the live model, for programs that run the aggregator inside.
     pub fn queries(&self) -> Queries {
-        Queries::new(Arc::clone(&self.model))
+        self.queries.clone()
     }
 
     /// Reads the inventory files again. On an error everything stays as it was.
@@ -430,15 +435,16 @@ async fn api_server(settings: &ApiServer) -> Result<Option<Server>, BadServer> {
     })
 }
 
-/// Closes ticks whose grace is over, and forgets what left the window.
+/// Closes ticks whose grace is over, and forgets what left the window and what nobody asks for.
 async fn upkeep(
-    model: Arc<Model>,
+    (model, queries): (Arc<Model>, Queries),
     clock: Clock,
     metrics: SelfMetrics,
     stop: CancellationToken,
 ) -> Result<(), ServerError> {
     let mut closing = interval(CLOSE_EVERY);
     let mut sweeping = interval(SWEEP_EVERY);
+    let mut forgetting = interval(UNASKED_KEPT);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -450,6 +456,7 @@ async fn upkeep(
                 let entities = model.sweep();
                 metrics.entities.set(i64::try_from(entities).unwrap_or(i64::MAX));
             }
+            _ = forgetting.tick() => queries.forget_unasked(),
         }
     }
 }

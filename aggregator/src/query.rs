@@ -158,6 +158,13 @@ impl Queries {
         model::lock(&self.key_list).update(self.present())
     }
 
+    /// Lets go of kept lists that nobody asked for since this was called before: they are megabytes of
+    /// text, and hold what nodes had then.
+    pub fn forget_unasked(&self) {
+        model::lock(&self.key_list).forget_unasked();
+        model::lock(&self.pod_lists).forget_unasked();
+    }
+
     /// Names of the unlabelled metrics that `entity` has in the window, sorted.
     pub fn metric_names(&self, entity: &Entity) -> Vec<MetricName> {
         let mut found = BTreeSet::new();

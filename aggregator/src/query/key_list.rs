@@ -24,8 +24,8 @@ use crate::roster::Roster;
 const PART_BYTES: usize = if cfg!(test) { 256 } else { 128 << 10 };
 
 /// Lists of pods that are kept at most. Each has its text, some 40 bytes a pod, and holds the rosters
-/// that it was made from until it is asked for again: of a busy cluster soon all of them, some 6 KB
-/// a node. Who asks for more large namespaces in turn has each list made anew.
+/// that it was made from for as long as it is asked for: of a busy cluster soon all of them, some
+/// 6 KB a node. Who asks for more large namespaces in turn has each list made anew.
 const POD_LISTS: usize = 2;
 
 /// A node that is present, with its entities.
@@ -51,6 +51,8 @@ pub(super) struct KeyList {
     /// one.
     repeated: HashMap<String, i64>,
     parts: Vec<Part>,
+    /// Whether it was asked for since it was last looked whether it is.
+    asked: bool,
 }
 
 /// Some successive keys, none of them only in an empty list.
@@ -94,12 +96,18 @@ impl PodLists {
         self.0.insert(0, list);
         pieces
     }
+
+    /// Lets go of those that nobody asked for since this was called before.
+    pub(super) fn forget_unasked(&mut self) {
+        self.0.retain_mut(|list| std::mem::take(&mut list.asked));
+    }
 }
 
 impl KeyList {
     /// Brings the list up to date with all rosters that are present, sorted by node. A JSON array
     /// without spaces, in pieces that together are the text.
     pub(super) fn update(&mut self, present: Vec<Present>) -> Vec<Bytes> {
+        self.asked = true;
         let same = |(one, other): (&Present, &Present)| Arc::ptr_eq(&one.1, &other.1);
         let unchanged =
             self.rosters.len() == present.len() && self.rosters.iter().zip(&present).all(same);
@@ -109,6 +117,13 @@ impl KeyList {
             self.rosters = present;
         }
         self.pieces()
+    }
+
+    /// Lets go of it all when nobody asked for it since this was called before.
+    pub(super) fn forget_unasked(&mut self) {
+        if !std::mem::take(&mut self.asked) {
+            *self = Self { of: std::mem::take(&mut self.of), ..Self::default() };
+        }
     }
 
     fn pieces(&self) -> Vec<Bytes> {
@@ -411,6 +426,22 @@ mod tests {
         };
         let roster = Roster { free_containers: rows.map(free).collect(), ..Roster::default() };
         vec![(NodeName::parse("n").unwrap(), Arc::new(roster))]
+    }
+
+    #[test]
+    fn a_list_that_nobody_asks_for_holds_no_roster() {
+        let (mut list, mut pods) = (KeyList::default(), PodLists::default());
+        let nodes = present(0..3);
+        let namespace = || NamespaceName::parse("default").unwrap();
+        let first = list.update(nodes.clone());
+        pods.update(namespace(), nodes.clone());
+        list.forget_unasked();
+        pods.forget_unasked();
+        assert_eq!(Arc::strong_count(&nodes[0].1), 3);
+        list.forget_unasked();
+        pods.forget_unasked();
+        assert_eq!(Arc::strong_count(&nodes[0].1), 1);
+        assert_eq!(list.update(nodes), first);
     }
 
     #[test]
