@@ -51,7 +51,7 @@ pub(super) struct KeyList {
     /// one.
     repeated: HashMap<String, i64>,
     parts: Vec<Part>,
-    /// Whether it was asked for since it was last looked whether it is.
+    /// Whether anybody asked for it since `forget_unasked` was called.
     asked: bool,
 }
 
