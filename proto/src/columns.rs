@@ -2,8 +2,8 @@
 //!
 //! A frame is one tick of one node: for each column (a metric, or one label set of a labelled
 //! metric) the values of the entities that have one. [`Columns`] holds them unpacked, in absolute
-//! values, and [`CompactColumns`] in fewer bytes. [`Packer`] writes them as bytes against the frame before, [`unpack`] applies those
-//! bytes to it. `docs/wire.md` has the format.
+//! values, [`CompactColumns`] the same in less memory. [`Packer`] writes them as bytes against the
+//! frame before, [`unpack`] applies those bytes to it. `docs/wire.md` has the format.
 
 mod bits;
 mod builder;

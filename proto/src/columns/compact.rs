@@ -182,6 +182,15 @@ impl ColumnValues for Compact {
 }
 
 impl Compact {
+    /// Memory that its values take, in bytes.
+    pub fn bytes(&self) -> usize {
+        match &self.0 {
+            Width::Zeros(_) => 0,
+            Width::Narrow { multiples, .. } => size_of_val(&**multiples),
+            Width::Wide(values) => size_of_val(&**values),
+        }
+    }
+
     /// Puts a value that it has no room for.
     #[cold]
     fn put(&mut self, position: usize, value: i64) -> Option<()> {
@@ -293,31 +302,30 @@ mod tests {
         }
     }
 
-    /// After these sums, one after the other: the bytes of a value, and the power of two.
+    /// After these sums, one after the other: the bytes of both values, and the power of two.
     #[track_caller]
     fn check(sums: &[i64], expected: (usize, u8)) {
         let mut compact = Compact::from(vec![0, 0]);
         for sum in sums {
             compact.change(1, |_| *sum).unwrap();
         }
-        let found = match compact.0 {
-            Width::Zeros(_) => (0, 0),
-            Width::Narrow { shift, .. } => (4, shift),
-            Width::Wide(_) => (8, 0),
+        let shift = match compact.0 {
+            Width::Narrow { shift, .. } => shift,
+            Width::Zeros(_) | Width::Wide(_) => 0,
         };
-        assert_eq!(found, expected);
+        assert_eq!((compact.bytes(), shift), expected);
     }
 
     #[test]
     fn it_is_as_wide_as_it_must() {
         check(&[0], (0, 0));
-        check(&[8192, 0], (4, 13));
-        check(&[8192, 4096], (4, 12));
-        check(&[8192, -1], (4, 0));
-        check(&[1 << 43, 3 << 42], (4, 42));
-        check(&[1 << 43, (1 << 43) + 1], (8, 0));
-        check(&[1, 1 << 31], (8, 0));
-        check(&[i64::MIN], (4, 63));
+        check(&[8192, 0], (8, 13));
+        check(&[8192, 4096], (8, 12));
+        check(&[8192, -1], (8, 0));
+        check(&[1 << 43, 3 << 42], (8, 42));
+        check(&[1 << 43, (1 << 43) + 1], (16, 0));
+        check(&[1, 1 << 31], (16, 0));
+        check(&[i64::MIN], (8, 63));
     }
 
     #[test]

@@ -2,14 +2,15 @@
 //! of the swarm. Prints one JSON object a data set.
 //!
 //! Bytes are those of `Frame.columns`, column 0 (when each entity was read) and the first, absolute
-//! frame included; samples are values of metrics alone, so the figure is on the safe side.
+//! frame included; samples are values of metrics alone, so the figure is on the safe side. Beside them
+//! what the values of the last frame take in the aggregator's memory, plain and as it keeps them.
 
 use std::io::Write;
 
 use anyhow::Context;
 use serde_json::json;
 use tally_proto::{
-    columns::{Columns, Packer},
+    columns::{ColumnValues, Columns, Compact, CompactColumns, Packer, unpack},
     declaration::ColumnNumber,
     tick::Tick,
 };
@@ -26,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     let series = recorded::series()?;
     for step in [1, 15] {
         let frames = recorded::frames(&series, step);
-        print(&format!("recorded containers, every {step} s"), &measure(&frames))?;
+        print(&format!("recorded containers, every {step} s"), &measure(&frames)?)?;
     }
     for (number, name) in [(0, "v2, CPU in microseconds"), (1, "v1, CPU in odd nanoseconds")] {
         for resolution_s in [1, 15] {
@@ -44,25 +45,35 @@ struct Size {
     samples: u64,
     bytes: u64,
     first_frame_bytes: u64,
+    /// The values after the last frame.
+    kept: CompactColumns,
 }
 
-fn measure(frames: &[Columns]) -> Size {
+impl Size {
+    fn add(&mut self, packed: &[u8], samples: u64) -> anyhow::Result<()> {
+        let bytes = u64::try_from(packed.len()).unwrap_or(u64::MAX);
+        if self.frames == 0 {
+            self.first_frame_bytes = bytes;
+        }
+        self.frames += 1;
+        self.samples += samples;
+        self.bytes += bytes;
+        unpack(&mut self.kept, packed).context("cannot unpack what was just packed")
+    }
+}
+
+fn measure(frames: &[Columns]) -> anyhow::Result<Size> {
     let mut packer = Packer::new();
-    let mut size = Size { frames: frames.len(), ..Size::default() };
-    for (place, frame) in frames.iter().enumerate() {
+    let mut size = Size::default();
+    for frame in frames {
         let mut packed = Vec::new();
         packer.pack(frame, &mut packed);
-        let bytes = u64::try_from(packed.len()).unwrap_or(u64::MAX);
         let columns = frame.layout.columns.iter().zip(&frame.values);
         let counted = columns.filter(|(column, _)| column.number != ColumnNumber::READ_OFFSET);
         let samples: usize = counted.map(|(_, values)| values.len()).sum();
-        size.samples += u64::try_from(samples).unwrap_or(u64::MAX);
-        size.bytes += bytes;
-        if place == 0 {
-            size.first_frame_bytes = bytes;
-        }
+        size.add(&packed, u64::try_from(samples).unwrap_or(u64::MAX))?;
     }
-    size
+    Ok(size)
 }
 
 fn swarm(number: u32, resolution_s: u32) -> anyhow::Result<Size> {
@@ -81,25 +92,22 @@ fn swarm(number: u32, resolution_s: u32) -> anyhow::Result<Size> {
     let mut size = Size::default();
     for tick in 0..TICKS {
         let said = node.say(Tick(2_000_000_000 + tick * u64::from(resolution_s)));
-        let bytes = u64::try_from(said.frame.columns.len()).unwrap_or(u64::MAX);
-        size.frames += 1;
-        size.samples += said.samples;
-        size.bytes += bytes;
-        if tick == 0 {
-            size.first_frame_bytes = bytes;
-        }
+        size.add(&said.frame.columns, said.samples)?;
     }
     Ok(size)
 }
 
 #[expect(clippy::as_conversions, reason = "a figure for people")]
 fn print(data: &str, size: &Size) -> anyhow::Result<()> {
+    let cells: usize = size.kept.values.iter().map(ColumnValues::count).sum();
     let line = json!({
         "data": data,
         "frames": size.frames,
         "samples": size.samples,
         "bytes": size.bytes,
         "first_frame_bytes": size.first_frame_bytes,
+        "plain_memory_bytes": cells * size_of::<i64>(),
+        "memory_bytes": size.kept.values.iter().map(Compact::bytes).sum::<usize>(),
         "bytes_per_sample": (size.bytes as f64 / size.samples as f64 * 1e4).round() / 1e4,
     });
     writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
